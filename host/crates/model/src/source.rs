@@ -1,0 +1,131 @@
+//! Stream sources: who reads events, from where, and when they may forget them.
+//!
+//! A [`Source`] is opened once per host. [`Source::read`] gives a [`Reader`] that starts behind given positions; the
+//! flow reads a source once for all views that keep up, and opens further readers for those that have to catch up.
+//! Readers block, on a thread of their own, for at most the time they are given.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+
+use crate::batch::RawBatch;
+use crate::error::Failure;
+use crate::position::{Partition, Position};
+
+/// Through which position each partition was read; a partition that is absent is read from its beginning.
+pub type Positions = BTreeMap<Partition, Position>;
+
+/// How much a reader may put into one batch.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchBudget {
+    /// Events at most.
+    pub rows: usize,
+    /// Payload bytes at most; a batch of a single larger event is allowed.
+    pub bytes: usize,
+}
+
+/// What a reader has to say.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "returned once for each batch and taken apart at once; a box would be dearer"
+)]
+#[derive(Debug)]
+pub enum ReadEvent {
+    /// Events that were waiting.
+    Batch(RawBatch),
+    /// Nothing came within the time given.
+    Idle,
+    /// Nothing will come any more: a file without `follow` was read to its end.
+    End,
+}
+
+/// An opened stream source.
+pub trait Source: Send + Sync {
+    /// The partitions that exist now.
+    fn partitions(&self) -> Result<Vec<Partition>, Failure>;
+
+    /// Position of the last event that exists now in a partition; `None` if it is empty.
+    fn end(&self, partition: &Partition) -> Result<Option<Position>, Failure>;
+
+    /// A reader of these partitions that starts behind the given positions.
+    fn read(&self, partitions: &[Partition], after: &Positions) -> Result<Box<dyn Reader>, Failure>;
+
+    /// Every sink of every view is durably past this position: what lies before may be forgotten.
+    fn release(&self, partition: &Partition, through: &Position) -> Result<(), Failure>;
+}
+
+/// Reads a source onward. Owned by one thread.
+pub trait Reader: Send {
+    /// The next events of one partition, waiting at most `wait` for the first of them.
+    fn next(&mut self, budget: BatchBudget, wait: Duration) -> Result<ReadEvent, Failure>;
+}
+
+/// Events that a client hands over, one JSON object (or raw payload) per entry.
+#[derive(Debug, Clone)]
+pub struct PushRequest {
+    /// The body.
+    pub body: Bytes,
+    /// Start and end of each event within the body.
+    pub rows: Vec<(u32, u32)>,
+    /// A client's own name and count, so that a repeat is recognized.
+    pub producer: Option<(String, u64)>,
+}
+
+/// An event that was refused when it was pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// Index within the request.
+    pub row: u32,
+    /// A stable code.
+    pub code: &'static str,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// What became of a push, said after the log was synced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushAck {
+    /// Events that are logged.
+    pub accepted: u32,
+    /// Events that are not.
+    pub rejected: Vec<RefusedRow>,
+    /// Position of the last accepted event; `None` if none was.
+    pub through: Option<Position>,
+    /// Whether this producer and sequence was seen before: nothing was logged again.
+    pub repeated: bool,
+}
+
+/// Why nothing of a push was taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The log is at its size limit: sinks have to catch up first.
+    #[error("the log of source `{0}` is full: its views have to catch up first")]
+    Full(String),
+    /// A sequence number below the last one of this producer, which is not a repeat of it.
+    #[error("producer `{producer}` sent sequence {sequence} after {last}")]
+    OutOfSequence {
+        /// The producer's name.
+        producer: String,
+        /// What it sent.
+        sequence: u64,
+        /// The last that was accepted.
+        last: u64,
+    },
+    /// The host is stopping.
+    #[error("the host is stopping")]
+    Stopping,
+    /// The log could not be written.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// A source that takes events by push.
+pub trait Push: Send + Sync {
+    /// Validates, logs and syncs events. Answers once they are durable.
+    fn push(&self, request: PushRequest) -> BoxFuture<'static, Result<PushAck, PushError>>;
+
+    /// The partition that pushed events go to.
+    fn partition(&self) -> Partition;
+}
