@@ -1,0 +1,383 @@
+//! What the files come to: resolved, complete, checked; what the host runs.
+//!
+//! Plans cannot be serialized; `raw` mirrors the files. Two plans are equal when they say the same: where it is
+//! said (every [`Spot`]) takes no part, so moving a view within its file changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::codec::SourceColumn;
+use model::output::OutputOptions;
+use model::schema::DataType;
+use model::time::EventTime;
+use model::transform::Limits;
+use model::view::ViewRef;
+
+use crate::diagnostic::Spot;
+
+/// Everything that view files declare, by name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// Entities.
+    pub entities: BTreeMap<String, EntityPlan>,
+    /// Stream sources.
+    pub sources: BTreeMap<String, SourcePlan>,
+    /// Stream feature views.
+    pub views: BTreeMap<String, ViewPlan>,
+    /// Feature services.
+    pub services: BTreeMap<String, ServicePlan>,
+}
+
+/// What features are about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntityPlan {
+    /// Unique among entities.
+    pub name: String,
+    /// Names and types of the columns that identify one entity, in declared order.
+    pub join_keys: Vec<(String, DataType)>,
+    /// One line for people.
+    pub description: String,
+    /// Where it is declared.
+    pub spot: Spot,
+}
+
+/// A stream of events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourcePlan {
+    /// Unique among sources.
+    pub name: String,
+    /// Where events come from.
+    pub kind: SourceKind,
+    /// How payloads are read.
+    pub format: FormatKind,
+    /// Columns in declared order.
+    pub columns: Vec<SourceColumn>,
+    /// The column that holds the event time, or `_ingest_time`.
+    pub timestamp_field: String,
+    /// Event times outside are dead-lettered.
+    pub bounds: EventTimeBounds,
+    /// Where a view without a position of its own begins.
+    pub start: Start,
+    /// How late events may be before windows close without them.
+    pub watermark_delay: Option<Duration>,
+    /// Where history lies.
+    pub batch: Option<BatchPlan>,
+    /// Bytes of one event at most.
+    pub max_row_bytes: usize,
+    /// One line for people.
+    pub description: String,
+    /// Where it is declared.
+    pub spot: Spot,
+    /// Where each column is declared.
+    pub column_spots: BTreeMap<String, Spot>,
+}
+
+impl SourcePlan {
+    /// A column of the schema.
+    pub fn column(&self, name: &str) -> Option<&SourceColumn> {
+        self.columns.iter().find(|column| column.field.name == name)
+    }
+}
+
+/// Where events come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceKind {
+    /// Clients push them over HTTP.
+    Push,
+    /// They are lines of a file.
+    File {
+        /// The file, absolute.
+        path: PathBuf,
+        /// Whether to wait for more at its end.
+        follow: bool,
+    },
+}
+
+impl SourceKind {
+    /// The key that selects it in a view file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::File { .. } => "file",
+        }
+    }
+}
+
+/// How payloads are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatKind {
+    /// One JSON object each.
+    Json,
+    /// The payload is the one column.
+    Raw,
+}
+
+impl FormatKind {
+    /// The word that selects it in a view file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// The event times that are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTimeBounds {
+    /// The earliest, microseconds since the epoch.
+    pub earliest: i64,
+    /// How far ahead of the host's clock, in microseconds.
+    pub max_future: i64,
+}
+
+/// Where a view without a position of its own begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At what comes from now on.
+    Latest,
+    /// At the oldest event that the source still has.
+    Earliest,
+}
+
+/// A table of past events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPlan {
+    /// A Parquet file, or a folder of them; absolute.
+    pub path: PathBuf,
+    /// The column that holds the event time.
+    pub timestamp_field: String,
+}
+
+/// A stream feature view.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewPlan {
+    /// Names, columns, time to live: what the flow and the stores see.
+    pub shape: ViewRef,
+    /// The source that it reads.
+    pub source: String,
+    /// Its entities, in declared order.
+    pub entities: Vec<String>,
+    /// The component's file, absolute.
+    pub component: PathBuf,
+    /// The component's parameters: one JSON object, keys sorted at every level, so that equal parameters have equal texts.
+    pub params_json: String,
+    /// Sample events, one per line, absolute.
+    pub samples: Option<PathBuf>,
+    /// How `host build` makes the component.
+    pub build: Option<BuildPlan>,
+    /// What the guest may use.
+    pub limits: Limits,
+    /// Rows that fail in a row before the view is paused.
+    pub failures_to_pause: u32,
+    /// The output column that holds the event time.
+    pub timestamp_column: String,
+    /// Where it begins when it has no position.
+    pub start: Start,
+    /// Where output records go.
+    pub output: Option<OutputPlan>,
+    /// Whether rows are meant for the offline store.
+    pub offline: bool,
+    /// From when history is to be computed.
+    pub feature_start: Option<EventTime>,
+    /// How often history is to be computed.
+    pub batch_schedule: Option<Duration>,
+    /// One line for people.
+    pub description: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Labels for people.
+    pub tags: BTreeMap<String, String>,
+    /// Where its parts are declared.
+    pub spots: ViewSpots,
+}
+
+impl ViewPlan {
+    /// The view file that declares it.
+    pub fn file(&self) -> &Path {
+        self.spots.name.path()
+    }
+
+    /// The view's name.
+    pub fn name(&self) -> &str {
+        &self.shape.name
+    }
+}
+
+/// Where the parts of a view are declared, for problems that are found later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewSpots {
+    /// Its name.
+    pub name: Spot,
+    /// The reference to its source.
+    pub source: Spot,
+    /// The component.
+    pub component: Spot,
+    /// The sample events.
+    pub samples: Option<Spot>,
+    /// `params`, or the component where there are none.
+    pub params: Spot,
+    /// Each parameter.
+    pub param: BTreeMap<String, Spot>,
+    /// For each join key, the entity's reference in the view.
+    pub keys: BTreeMap<String, Spot>,
+    /// Each feature.
+    pub features: BTreeMap<String, Spot>,
+    /// The timestamp field, or the view's name where it is the source's.
+    pub timestamp: Spot,
+}
+
+/// How a component is built. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildPlan {
+    /// A Cargo package.
+    Rust {
+        /// The folder that holds its `Cargo.toml`.
+        directory: PathBuf,
+        /// Further files and folders whose change makes a build stale.
+        watch: Vec<PathBuf>,
+    },
+    /// A Python module, componentized.
+    Python {
+        /// The module.
+        module: PathBuf,
+        /// Further files and folders whose change makes a build stale.
+        watch: Vec<PathBuf>,
+    },
+    /// Any program.
+    Command {
+        /// The program and its arguments; a single text in the file means `sh -c`.
+        command: Vec<String>,
+        /// Where it runs: the folder of the view file.
+        directory: PathBuf,
+        /// What it leaves behind; the component itself unless said otherwise.
+        output: PathBuf,
+        /// Files and folders whose change makes a build stale.
+        watch: Vec<PathBuf>,
+    },
+}
+
+/// An output stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputPlan {
+    /// Where records go.
+    pub sink: OutputSink,
+    /// How records look.
+    pub options: OutputOptions,
+    /// Whether records go out at the same time as rows, instead of after them.
+    pub parallel: bool,
+}
+
+/// Where output records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputSink {
+    /// A file, one record per line.
+    File {
+        /// The file, absolute.
+        path: PathBuf,
+    },
+}
+
+/// Features that are read together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServicePlan {
+    /// Unique among services.
+    pub name: String,
+    /// Views and features, in declared order.
+    pub features: Vec<ServiceFeatures>,
+    /// One line for people.
+    pub description: String,
+    /// Where it is declared.
+    pub spot: Spot,
+}
+
+/// The part of one view in a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceFeatures {
+    /// The view.
+    pub view: String,
+    /// One feature; `None` = all of the view.
+    pub feature: Option<String>,
+}
+
+/// `host.yaml`, with every default filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostPlan {
+    /// The project that the host serves; part of each view's id.
+    pub project: String,
+    /// Address and port to listen on.
+    pub listen: String,
+    /// Where the host keeps what it must not lose.
+    pub data_dir: PathBuf,
+    /// File sources and file outputs lie here.
+    pub files_root: PathBuf,
+    /// The online store.
+    pub online_store: EmbeddedStorePlan,
+    /// Push sources.
+    pub push: PushPlan,
+    /// Where events go that could not be used; `None` = `dead_letter.ndjson` in the data directory.
+    pub dead_letter: Option<PathBuf>,
+    /// The event times that are believed, unless a source says otherwise.
+    pub event_time: EventTimeBounds,
+    /// Whether reads are answered before a crash is made up for.
+    pub serve_while_recovering: bool,
+    /// How long a stop may take.
+    pub shutdown_grace: Duration,
+    /// Threads that transform; `None` = one for each processor.
+    pub threads: Option<usize>,
+    /// Names of the connections that are set up.
+    pub connections: Vec<String>,
+}
+
+/// Settings of the embedded online store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedStorePlan {
+    /// Bytes of rows in memory.
+    pub memory: usize,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+    /// Bytes of changed rows that bring a checkpoint forward.
+    pub checkpoint_bytes: usize,
+}
+
+/// Settings of push sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushPlan {
+    /// Bytes of one source's log before pushes are refused.
+    pub max_log_bytes: u64,
+    /// Bytes of one file of a log.
+    pub segment_bytes: u64,
+    /// Bytes of one request.
+    pub max_body_bytes: usize,
+    /// Bytes of one event.
+    pub max_row_bytes: usize,
+}
+
+impl Default for HostPlan {
+    fn default() -> Self {
+        Self {
+            project: "default".to_owned(),
+            listen: "127.0.0.1:6566".to_owned(),
+            data_dir: PathBuf::from("./.millrace"),
+            files_root: PathBuf::from("."),
+            online_store: EmbeddedStorePlan {
+                memory: 512 << 20,
+                checkpoint_interval: Duration::from_secs(2),
+                checkpoint_bytes: 256 << 20,
+            },
+            push: PushPlan {
+                max_log_bytes: 4 << 30,
+                segment_bytes: 64 << 20,
+                max_body_bytes: 32 << 20,
+                max_row_bytes: 1 << 20,
+            },
+            dead_letter: None,
+            event_time: EventTimeBounds { earliest: EventTime::DEFAULT_EARLIEST.0, max_future: 600_000_000 },
+            serve_while_recovering: false,
+            shutdown_grace: Duration::from_secs(60),
+            threads: None,
+            connections: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What stands in the files: types that mirror them key by key, with the place of every value.
+//!
+//! Each type says for itself which keys it has, so the reader, the suggestions for misspelled keys and the JSON Schema
+//! for editors cannot disagree. Reading goes on after a problem: one report tells all. Nothing is resolved here:
+//! no defaults, no references, no paths.
+
+mod documents;
+mod host;
+mod declare;
+mod read;
+mod scalars;
+mod source;
+mod view;
+
+pub(crate) use documents::{
+    Declaration, RawDeclaration, RawDocument, RawEntity, RawService, declarations, join_key_type,
+};
+pub(crate) use host::RawHost;
+pub(crate) use read::{Anything, MAX_PROBLEMS, Read, Reader, Spanned};
+pub(crate) use scalars::{ByteSize, Instant, Micros, Name};
+pub(crate) use source::{RawFormat, RawSource, RawStart};
+pub(crate) use view::{
+    RawBuild, RawEmit, RawLimits, RawOutputStream, RawProcessingMode, RawProducer, RawVersion, RawView,
+};
