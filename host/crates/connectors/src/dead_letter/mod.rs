@@ -1,0 +1,3 @@
+//! Where events go that could not become features.
+
+pub mod file;

@@ -1,0 +1,3 @@
+//! Online stores: one folder each.
+
+pub mod embedded;

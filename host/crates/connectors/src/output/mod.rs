@@ -1,0 +1,4 @@
+//! Output streams: one folder each, and the records that all of them carry.
+
+pub mod file;
+pub mod record;

@@ -1,0 +1,4 @@
+//! Stream sources: one folder each.
+
+pub mod file;
+pub mod push;
