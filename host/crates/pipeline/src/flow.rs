@@ -1,0 +1,492 @@
+//! The flow: sources and views at run time, and what can be done to them.
+//!
+//! This is the owner of both lists. Starting, swapping and stopping views is done by one caller at a time; events pass
+//! without ever looking at these lists.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use model::error::{Disposition, Failure};
+use model::position::{Partition, Position};
+
+use crate::assemble::OutputLayout;
+use crate::block_on::block_on_until;
+use crate::events::{Metrics, ViewStarted};
+use crate::intake::Intake;
+use crate::pool::{Pool, lock};
+use crate::progress::Progress;
+use crate::setup::{Adjustment, FlowParts, SourceSetup, ViewSetup};
+use crate::shared::Shared;
+use crate::start::{self, Beginning};
+use crate::timer::Timer;
+use crate::transform::InputLayout;
+use crate::unit::{Unit, UnitParts};
+use crate::view::{Change, Orders, Stop, UnitHandle, View};
+use crate::waiters::Waiters;
+
+/// How long a view that has to be started anew may take to finish what it has begun.
+const RESTART_LIMIT: Duration = Duration::from_secs(10);
+
+/// All sources and views of one host, running. All methods may be called from any thread; those that start, swap or
+/// stop block on the ledger and are not for the threads of an async runtime.
+pub struct Flow {
+    pub(crate) core: Arc<Core>,
+}
+
+/// Keeps readers of sources from opening until it is dropped: views that are started meanwhile share one reader
+/// from its first batch on.
+pub struct IntakeHold {
+    core: Arc<Core>,
+}
+
+/// What the flow and its readers share.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sources: Mutex<BTreeMap<String, Arc<Source>>>,
+    /// Read for each request, changed seldom.
+    pub(crate) views: ArcSwap<BTreeMap<String, Arc<View>>>,
+    /// Held while a view is started, changed or taken away.
+    changing: Mutex<Changing>,
+    /// Nothing is started any more.
+    pub(crate) draining: AtomicBool,
+}
+
+#[derive(Default)]
+struct Changing {
+    holds: usize,
+}
+
+/// A source and who uses it.
+pub(crate) struct Source {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) waiters: Arc<Waiters>,
+    /// The end of each partition when the source was added: when the host started.
+    ends: BTreeMap<Partition, Option<Position>>,
+}
+
+impl Flow {
+    /// A flow without sources and views. Threads start with the first work.
+    pub fn start(parts: FlowParts<'_>) -> Arc<Self> {
+        let metrics = Metrics::register(parts.metrics);
+        let shared = Shared {
+            online: parts.online,
+            ledger: parts.ledger,
+            dead_letters: parts.dead_letters,
+            clock: parts.clock,
+            pool: Pool::new(parts.settings.threads_max),
+            settings: parts.settings,
+            metrics,
+            timer: Arc::new(Timer::new()),
+        };
+        let core = Core {
+            shared: Arc::new(shared),
+            sources: Mutex::default(),
+            views: ArcSwap::default(),
+            changing: Mutex::default(),
+            draining: AtomicBool::new(false),
+        };
+        Arc::new(Self { core: Arc::new(core) })
+    }
+
+    /// Lets the caller start several views before the first event is read.
+    pub fn hold_intake(&self) -> IntakeHold {
+        lock(&self.core.changing).holds += 1;
+        for source in lock(&self.core.sources).values() {
+            source.intake.hold();
+        }
+        IntakeHold { core: Arc::clone(&self.core) }
+    }
+
+    /// Adds a source. It is read once a view uses it.
+    ///
+    /// Fails if there is one of that name, or if the source cannot say where it ends.
+    pub fn add_source(&self, setup: SourceSetup) -> Result<(), Failure> {
+        let changing = lock(&self.core.changing);
+        let name = setup.name.clone();
+        let known = lock(&self.core.sources).contains_key(&name);
+        if known {
+            return Err(Failure::stop(format!("add source `{name}`: there is one of that name")));
+        }
+        let ends = ends(setup.source.as_ref())?.into_iter().collect();
+        let (core, source) = (Arc::downgrade(&self.core), name.clone());
+        let found = Box::new(move |partition: &Partition| partition_found(&core, &source, partition));
+        let shared = &self.core.shared;
+        let metrics = shared.metrics.source(&name);
+        let intake = Intake::new(setup, shared.settings.clone(), metrics, changing.holds, found);
+        let waiters = Arc::new(Waiters::new(Arc::clone(&shared.timer)));
+        lock(&self.core.sources).insert(name, Arc::new(Source { intake, waiters, ends }));
+        Ok(())
+    }
+
+    /// Forgets a source. Fails while a view uses it.
+    pub fn remove_source(&self, name: &str) -> Result<(), Failure> {
+        let _changing = lock(&self.core.changing);
+        let mut sources = lock(&self.core.sources);
+        let Some(source) = sources.get(name) else { return Ok(()) };
+        if source.intake.is_used() {
+            return Err(Failure::stop(format!("remove source `{name}`: a view uses it")));
+        }
+        source.intake.stop();
+        source.intake.metrics.remove();
+        sources.remove(name);
+        Ok(())
+    }
+
+    /// Starts a view on its source. Notes in the ledger where it begins and with which generation.
+    ///
+    /// Fails without effect if the component does not fit, if the view runs already, or if the source or the ledger
+    /// cannot be asked.
+    pub fn start_view(&self, setup: ViewSetup) -> Result<(), Failure> {
+        let changing = lock(&self.core.changing);
+        self.start_view_locked(&changing, setup)
+    }
+
+    fn start_view_locked(&self, _changing: &Changing, setup: ViewSetup) -> Result<(), Failure> {
+        let name = setup.shape.name.clone();
+        if self.core.draining.load(Ordering::Acquire) {
+            return Err(Failure::stop(format!("start view `{name}`: the host is stopping")));
+        }
+        if let Some(view) = self.core.view(&name).filter(|view| !view.is_stopped() && !view.is_failed()) {
+            let state = view.state();
+            return Err(Failure::retry(format!("start view `{name}`: it is {}", state.name())));
+        }
+        let source = self.core.source(&setup.shape.source)?;
+        check_layout(&setup, &source)?;
+        let partitions = ends(source.intake.source.as_ref())?;
+        let shared = &self.core.shared;
+        let start = start::start(shared, &setup, &partitions, &source.ends)?;
+        self.core.take_away(&name);
+        let setup = Arc::new(setup);
+        let (metrics, waiters) = (shared.metrics.view(&name), Arc::clone(&source.waiters));
+        let generation = start.generations.last().map_or(0, |entry| entry.generation.number);
+        let view = View::live(Arc::clone(&setup), start.generations, start.was_known, metrics, waiters);
+        let recovering = start.beginnings.iter().any(|beginning| beginning.recover_until.is_some());
+        ViewStarted {
+            view: &name,
+            source: &setup.shape.source,
+            generation,
+            partitions: start.beginnings.len(),
+            recovering,
+        }
+        .emit();
+        let units: Vec<UnitHandle> = start
+            .beginnings
+            .into_iter()
+            .map(|beginning| self.core.add_unit(&source, &view, &setup, beginning))
+            .collect();
+        self.core.publish(&source, &view);
+        view.show_state();
+        units.iter().for_each(|unit| unit.task.schedule());
+        Ok(())
+    }
+
+    /// Replaces the transform of a running or paused view, between two batches of each partition. Events do not wait
+    /// for more than the note in the ledger; what the old transform has made is delivered as it is.
+    ///
+    /// A view that reads another source or writes to another output stream than before is stopped and started.
+    pub fn swap_view(&self, setup: ViewSetup) -> Result<(), Failure> {
+        let changing = lock(&self.core.changing);
+        let view = self.live_view(&setup.shape.name)?;
+        let source = self.core.source(&setup.shape.source)?;
+        check_layout(&setup, &source)?;
+        let old = view.setup();
+        if old.is_none_or(|old| !same_ends(&old, &setup)) {
+            view.stop(Stop::Drain);
+            if !view.wait_stopped(RESTART_LIMIT) {
+                view.stop(Stop::Now);
+                view.wait_stopped(RESTART_LIMIT);
+            }
+            return self.start_view_locked(&changing, setup);
+        }
+        let newest = view.next_generation(setup.digest);
+        view.change(&Arc::new(setup), &newest);
+        Ok(())
+    }
+
+    /// Changes limits, bounds or the time to live of a view between two batches, without a new generation. A paused
+    /// view goes on.
+    pub fn adjust_view(&self, view: &str, adjustment: Adjustment) -> Result<(), Failure> {
+        let _changing = lock(&self.core.changing);
+        let view = self.live_view(view)?;
+        let Some(setup) = view.setup() else { return Ok(()) };
+        let Adjustment { shape, options, earliest, max_future, failures_to_pause } = adjustment;
+        let setup = ViewSetup { shape, options, earliest, max_future, failures_to_pause, ..(*setup).clone() };
+        let newest = view.next_generation(setup.digest);
+        view.change(&Arc::new(setup), &newest);
+        Ok(())
+    }
+
+    /// Lets a paused view go on from the same event, as it is.
+    pub fn resume_view(&self, view: &str) -> Result<(), Failure> {
+        let _changing = lock(&self.core.changing);
+        let view = self.live_view(view)?;
+        if let Some(setup) = view.setup().filter(|_| view.is_paused()) {
+            let newest = view.next_generation(setup.digest);
+            view.change(&setup, &newest);
+        }
+        Ok(())
+    }
+
+    /// Stops a view. With `drain` what has begun is finished first; returns at once, see [`Flow::wait_stopped`].
+    pub fn stop_view(&self, view: &str, drain: bool) {
+        if let Some(view) = self.core.view(view).filter(|view| !view.is_failed()) {
+            view.stop(if drain { Stop::Drain } else { Stop::Now });
+        }
+    }
+
+    /// Waits until a stopped view has finished. Returns whether it has.
+    pub fn wait_stopped(&self, view: &str, timeout: Duration) -> bool {
+        self.core.view(view).is_none_or(|view| view.wait_stopped(timeout))
+    }
+
+    /// Lets a stopped view go: its output stream is closed and its series vanish, it stays listed.
+    pub fn retire_view(&self, view: &str) {
+        let _changing = lock(&self.core.changing);
+        if let Some(view) = self.core.view(view).filter(|view| view.is_stopped()) {
+            view.retire();
+        }
+    }
+
+    /// Drops a stopped or failed view from status and metrics. Its rows and positions are kept.
+    pub fn forget_view(&self, view: &str) {
+        let _changing = lock(&self.core.changing);
+        if self.core.view(view).is_some_and(|view| view.is_stopped() || view.is_failed()) {
+            self.core.take_away(view);
+        }
+    }
+
+    /// Shows something that went wrong and was survived, such as a refused change.
+    pub fn note_error(&self, view: &str, message: &str) {
+        if let Some(view) = self.core.view(view) {
+            view.set_error(Some(message.to_owned()));
+        }
+    }
+
+    /// Clears what [`Flow::note_error`] noted.
+    pub fn clear_error(&self, view: &str) {
+        if let Some(view) = self.core.view(view) {
+            view.set_error(None);
+        }
+    }
+
+    /// Shows a view that could not be started. One that the ledger knows keeps its source from forgetting events.
+    ///
+    /// A view that runs goes on running; the reason is shown as its last error.
+    pub fn mark_failed(&self, view: &str, source: &str, reason: &str) {
+        let _changing = lock(&self.core.changing);
+        if self.core.view(view).is_some_and(|view| view.is_live()) {
+            return self.note_error(view, reason);
+        }
+        let shared = &self.core.shared;
+        // If the ledger cannot be asked, the view may have a position: better too many events kept than too few.
+        let was_known = shared.ledger.view(view).map_or(true, |ledger| !ledger.generations.is_empty());
+        let source_of_view = lock(&self.core.sources).get(source).cloned();
+        let waiters = source_of_view.as_ref().map_or_else(
+            || Arc::new(Waiters::new(Arc::clone(&shared.timer))),
+            |source| Arc::clone(&source.waiters),
+        );
+        self.core.take_away(view);
+        let failed = View::failed(view, source, reason, was_known, shared.metrics.view(view), waiters);
+        match source_of_view {
+            Some(source) => self.core.publish(&source, &failed),
+            None => self.core.list(&failed),
+        }
+    }
+
+    /// To be called after each checkpoint of the store: lets sources forget what every sink is durably past, and the
+    /// ledger the generations that nothing will be replayed with.
+    pub fn on_checkpoint(&self) {
+        crate::release::on_checkpoint(&self.core);
+    }
+
+    /// Stops reading, finishes what has begun, makes it durable. Returns whether all of that was done within `grace`.
+    /// Nothing can be started afterwards.
+    pub fn drain(&self, grace: Duration) -> bool {
+        let deadline = Instant::now() + grace;
+        // A start that has begun is waited for; none begins after it.
+        let changing = lock(&self.core.changing);
+        self.core.draining.store(true, Ordering::Release);
+        drop(changing);
+        for source in lock(&self.core.sources).values() {
+            source.intake.stop();
+            source.waiters.close();
+        }
+        let views = self.core.views.load_full();
+        let running = views.values().filter(|view| !view.is_failed());
+        running.clone().for_each(|view| view.stop(Stop::Drain));
+        let mut stopped = true;
+        for view in running {
+            stopped &= view.wait_stopped(deadline.saturating_duration_since(Instant::now()));
+        }
+        let checkpoint = block_on_until(self.core.shared.online.checkpoint(), deadline);
+        match &checkpoint {
+            Some(Ok(())) => self.on_checkpoint(),
+            Some(Err(failure)) => tracing::error!(%failure, "the last checkpoint failed"),
+            None => tracing::error!("the last checkpoint did not end in time"),
+        }
+        stopped && matches!(checkpoint, Some(Ok(())))
+    }
+
+    fn live_view(&self, name: &str) -> Result<Arc<View>, Failure> {
+        let view = self.core.view(name).filter(|view| view.is_live());
+        view.ok_or_else(|| Failure::stop(format!("change view `{name}`: it does not run")))
+    }
+}
+
+impl Core {
+    pub(crate) fn view(&self, name: &str) -> Option<Arc<View>> {
+        self.views.load().get(name).cloned()
+    }
+
+    fn source(&self, name: &str) -> Result<Arc<Source>, Failure> {
+        let sources = lock(&self.sources);
+        sources.get(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = sources.keys().map(String::as_str).collect();
+            Failure::stop(format!("find source `{name}`: there is {}", known.join(", ")))
+        })
+    }
+
+    /// Makes a unit; it begins when it is scheduled.
+    fn add_unit(
+        &self,
+        source: &Source,
+        view: &Arc<View>,
+        setup: &Arc<ViewSetup>,
+        beginning: Beginning,
+    ) -> UnitHandle {
+        let Beginning { partition, position, known, marks, recover_until } = beginning;
+        let orders = Arc::new(Orders::default());
+        let progress = Arc::new(Progress::new(partition, position, marks));
+        if recover_until.is_some() {
+            view.count_recovering(true);
+        }
+        let generation = view.newest_generation(setup.digest);
+        let task = self.shared.pool.add(|waker| {
+            Box::new(Unit::new(UnitParts {
+                shared: Arc::clone(&self.shared),
+                view: Arc::clone(view),
+                intake: Arc::clone(&source.intake),
+                setup: Arc::clone(setup),
+                generation,
+                orders: Arc::clone(&orders),
+                progress: Arc::clone(&progress),
+                known,
+                recover_until,
+                waker,
+            }))
+        });
+        let unit = UnitHandle { task, orders, progress };
+        view.add_unit(unit.clone());
+        unit
+    }
+
+    /// Lists a view, for status and for those who wait for its source.
+    fn publish(&self, source: &Source, view: &Arc<View>) {
+        source.waiters.views.rcu(|views| {
+            let mut views = Vec::clone(views);
+            views.push(Arc::clone(view));
+            views
+        });
+        self.list(view);
+    }
+
+    fn list(&self, view: &Arc<View>) {
+        self.views.rcu(|views| {
+            let mut views = BTreeMap::clone(views);
+            views.insert(view.name.to_string(), Arc::clone(view));
+            views
+        });
+    }
+
+    /// Takes a view that has ended from all lists.
+    fn take_away(&self, name: &str) {
+        let Some(view) = self.view(name) else { return };
+        view.waiters.views.rcu(|views| {
+            views.iter().filter(|other| !Arc::ptr_eq(other, &view)).cloned().collect::<Vec<_>>()
+        });
+        self.views.rcu(|views| {
+            let mut views = BTreeMap::clone(views);
+            views.remove(name);
+            views
+        });
+        view.remove_metrics();
+    }
+}
+
+/// A partition has come into being: every view on the source gets a unit for it.
+fn partition_found(core: &Weak<Core>, source: &str, partition: &Partition) {
+    let Some(core) = core.upgrade() else { return };
+    let _changing = lock(&core.changing);
+    let Ok(source) = core.source(source) else { return };
+    let views: Vec<_> = source.waiters.views.load().iter().filter(|view| view.is_live()).cloned().collect();
+    for view in views.into_iter().filter(|view| !view.has_unit(partition)) {
+        let Some(setup) = view.setup() else { continue };
+        match start::begin_new_partition(&core.shared, &setup, &view.generations(), partition) {
+            Ok((beginning, entry)) => {
+                entry.iter().for_each(|entry| view.add_generation(entry));
+                let unit = core.add_unit(&source, &view, &setup, beginning);
+                // A change that the other units have been told of meanwhile is for this one, too.
+                let generation = view.next_generation(setup.digest);
+                unit.orders.give(|orders| orders.change = Some(Change { setup, generation }));
+                unit.task.schedule();
+            }
+            Err(failure) => {
+                let reason = format!("failed to {failure}; mend it and save the view");
+                view.pause(&setup, reason);
+            }
+        }
+    }
+}
+
+/// The partitions of a source and where they end now.
+fn ends(source: &dyn model::source::Source) -> Result<Vec<(Partition, Option<Position>)>, Failure> {
+    let partitions = source.partitions()?;
+    partitions.into_iter().map(|partition| source.end(&partition).map(|end| (partition, end))).collect()
+}
+
+fn check_layout(setup: &ViewSetup, source: &Source) -> Result<(), Failure> {
+    let description = setup.component.description();
+    let for_view = |failure: Failure| {
+        let message = format!("start view `{}`: {}", setup.shape.name, failure.message);
+        Failure { disposition: Disposition::Stop, message, source: failure.source }
+    };
+    InputLayout::new(&description.input, source.intake.format.columns()).map_err(for_view)?;
+    OutputLayout::new(&setup.shape, &setup.event_time_column, &description.output, false)
+        .map_err(for_view)?;
+    Ok(())
+}
+
+/// Whether a view's source and output stream stay.
+fn same_ends(old: &ViewSetup, new: &ViewSetup) -> bool {
+    let same_output = match (&old.output, &new.output) {
+        (Some((old, _)), Some((new, _))) => Arc::ptr_eq(old, new),
+        (None, None) => true,
+        _ => false,
+    };
+    same_output && old.shape.source == new.shape.source
+}
+
+impl Drop for IntakeHold {
+    fn drop(&mut self) {
+        lock(&self.core.changing).holds -= 1;
+        for source in lock(&self.core.sources).values() {
+            source.intake.unhold();
+        }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.core.shared.pool.close();
+        self.core.shared.timer.close();
+        for source in lock(&self.core.sources).values() {
+            source.intake.close();
+        }
+        for view in self.core.views.load().values() {
+            view.let_go();
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! A view as the whole flow sees it: its state, its generations, its work units.
+//!
+//! Units do the work and move marks; this is where they meet. All methods are short and may be called from any thread.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use model::online::GenerationEntry;
+use model::position::{Partition, Position};
+use model::status::{PartitionStatus, ViewState, ViewStatus};
+use model::view::{Digest, Generation};
+
+use crate::events::{ViewMetrics, ViewPaused, ViewStopped};
+use crate::generations;
+use crate::pool::{Task, lock};
+use crate::progress::Progress;
+use crate::setup::ViewSetup;
+use crate::waiters::Waiters;
+
+/// What a unit is told from outside; looked at before each call into the guest.
+#[derive(Default)]
+pub(crate) struct Orders {
+    /// Whether there are any: spares the lock.
+    pub(crate) pending: AtomicBool,
+    list: Mutex<OrderList>,
+}
+
+/// The latest of each kind; an older one that was not seen yet does not matter any more.
+#[derive(Default)]
+pub(crate) struct OrderList {
+    pub(crate) change: Option<Change>,
+    pub(crate) pause: bool,
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Go on with this setup, also if paused.
+#[derive(Clone)]
+pub(crate) struct Change {
+    pub(crate) setup: Arc<ViewSetup>,
+    pub(crate) generation: Generation,
+}
+
+/// How to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Finish what has begun.
+    Drain,
+    /// At once; what was not acknowledged will be made again.
+    Now,
+}
+
+impl Orders {
+    pub(crate) fn give(&self, order: impl FnOnce(&mut OrderList)) {
+        order(&mut lock(&self.list));
+        self.pending.store(true, Ordering::Release);
+    }
+
+    /// Takes what there is.
+    pub(crate) fn take(&self) -> OrderList {
+        self.pending.store(false, Ordering::Release);
+        std::mem::take(&mut *lock(&self.list))
+    }
+}
+
+/// A unit as its view knows it.
+#[derive(Clone)]
+pub(crate) struct UnitHandle {
+    pub(crate) task: Arc<Task>,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Live,
+    Paused(String),
+    Failed(String),
+    Draining,
+    Stopped,
+}
+
+/// One view.
+pub(crate) struct View {
+    pub(crate) name: Arc<str>,
+    pub(crate) source: String,
+    /// Those who wait for views of the source.
+    pub(crate) waiters: Arc<Waiters>,
+    /// Whether the ledger knew it before it started.
+    pub(crate) was_known: bool,
+    metrics: ViewMetrics,
+    state: Mutex<State>,
+    /// Signalled when the last unit has finished.
+    stopped: Condvar,
+    online: AtomicBool,
+    /// Units that have not reached the end that their partition had when the host started.
+    recovering: AtomicUsize,
+    /// Units that read on their own.
+    catching_up: AtomicUsize,
+}
+
+struct State {
+    phase: Phase,
+    /// `None` for a view that could not be started.
+    setup: Option<Arc<ViewSetup>>,
+    generations: Vec<GenerationEntry>,
+    /// The generation of the last change.
+    given_out: Option<Generation>,
+    units: BTreeMap<Partition, UnitHandle>,
+    /// Units that have not finished.
+    alive: usize,
+    /// Let go after it has stopped: it has no series any more.
+    retired: bool,
+    last_error: Option<String>,
+}
+
+impl State {
+    /// Gives all units an order, under the lock of the view: orders of two callers do not mix. Returns whom to wake.
+    fn order(&self, mut order: impl FnMut(&mut OrderList)) -> Vec<UnitHandle> {
+        let units: Vec<UnitHandle> = self.units.values().cloned().collect();
+        units.iter().for_each(|unit| unit.orders.give(&mut order));
+        units
+    }
+}
+
+impl View {
+    /// A view that runs as soon as it has units.
+    pub(crate) fn live(
+        setup: Arc<ViewSetup>,
+        generations: Vec<GenerationEntry>,
+        was_known: bool,
+        metrics: ViewMetrics,
+        waiters: Arc<Waiters>,
+    ) -> Arc<Self> {
+        let (name, source) = (setup.shape.name.clone(), setup.shape.source.clone());
+        let online = setup.shape.online;
+        let view = Self::new(&name, &source, was_known, metrics, waiters, Phase::Live);
+        view.online.store(online, Ordering::Release);
+        let mut state = lock(&view.state);
+        state.setup = Some(setup);
+        state.generations = generations;
+        drop(state);
+        view
+    }
+
+    /// A view that could not be started.
+    pub(crate) fn failed(
+        name: &str,
+        source: &str,
+        reason: &str,
+        was_known: bool,
+        metrics: ViewMetrics,
+        waiters: Arc<Waiters>,
+    ) -> Arc<Self> {
+        let view = Self::new(name, source, was_known, metrics, waiters, Phase::Failed(reason.to_owned()));
+        view.show_state();
+        view
+    }
+
+    fn new(
+        name: &str,
+        source: &str,
+        was_known: bool,
+        metrics: ViewMetrics,
+        waiters: Arc<Waiters>,
+        phase: Phase,
+    ) -> Arc<Self> {
+        let state = State {
+            phase,
+            setup: None,
+            generations: Vec::new(),
+            given_out: None,
+            units: BTreeMap::new(),
+            alive: 0,
+            retired: false,
+            last_error: None,
+        };
+        Arc::new(Self {
+            name: name.into(),
+            source: source.to_owned(),
+            waiters,
+            was_known,
+            metrics,
+            state: Mutex::new(state),
+            stopped: Condvar::new(),
+            online: AtomicBool::new(false),
+            recovering: AtomicUsize::new(0),
+            catching_up: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn metrics(&self) -> &ViewMetrics {
+        &self.metrics
+    }
+
+    /// Whether its rows go to the online store.
+    pub(crate) fn is_online(&self) -> bool {
+        self.online.load(Ordering::Acquire)
+    }
+
+    /// Through where a partition is visible online.
+    pub(crate) fn applied(&self, partition: &Partition) -> Option<Position> {
+        lock(&self.state).units.get(partition).and_then(|unit| unit.progress.marks().applied)
+    }
+
+    /// The name of the state if the view takes no events, though it should.
+    pub(crate) fn not_running(&self) -> Option<&'static str> {
+        let state = self.state();
+        let runs = matches!(
+            state,
+            ViewState::Starting | ViewState::Recovering | ViewState::CatchingUp | ViewState::Running
+        );
+        (!runs).then(|| state.name())
+    }
+
+    /// What the view is doing.
+    pub(crate) fn state(&self) -> ViewState {
+        self.doing(&lock(&self.state).phase)
+    }
+
+    fn doing(&self, phase: &Phase) -> ViewState {
+        match phase {
+            Phase::Paused(reason) => ViewState::Paused { reason: reason.clone() },
+            Phase::Failed(reason) => ViewState::Failed { reason: reason.clone() },
+            Phase::Draining => ViewState::Draining,
+            Phase::Stopped => ViewState::Stopped,
+            Phase::Live if self.recovering.load(Ordering::Acquire) > 0 => ViewState::Recovering,
+            Phase::Live if self.catching_up.load(Ordering::Acquire) > 0 => ViewState::CatchingUp,
+            Phase::Live => ViewState::Running,
+        }
+    }
+
+    /// All that can be said of the view.
+    pub(crate) fn status(&self) -> ViewStatus {
+        let doing = self.state();
+        let state = lock(&self.state);
+        let setup = state.setup.as_ref();
+        let has_output = setup.is_some_and(|setup| setup.output.is_some());
+        let partitions = state.units.values().map(|unit| {
+            let marks = unit.progress.marks();
+            PartitionStatus {
+                partition: unit.progress.partition.clone(),
+                applied: marks.applied,
+                emitted: marks.emitted.filter(|_| has_output),
+            }
+        });
+        ViewStatus {
+            view: self.name.to_string(),
+            source: self.source.clone(),
+            state: doing,
+            generation: state.generations.last().map_or(0, |entry| entry.generation.number),
+            digest: setup.map(|setup| setup.digest),
+            component: setup.map_or_else(String::new, |setup| {
+                let description = setup.component.description();
+                format!("{} {}", description.name, description.version).trim().to_owned()
+            }),
+            rows_in: self.metrics.rows_in.get(),
+            rows_out: self.metrics.rows_out.get(),
+            dead_letters: self.metrics.dead_letter_count(),
+            partitions: partitions.collect(),
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    /// Brings the state metric up to date, and whoever waits for the view.
+    pub(crate) fn show_state(&self) {
+        let state = lock(&self.state);
+        // Under the lock: a series that was taken away must not come back.
+        if !state.retired {
+            self.metrics.state(&self.doing(&state.phase));
+        }
+        drop(state);
+        self.waiters.moved(None);
+    }
+
+    /// Notes, or clears, something that went wrong and was survived.
+    pub(crate) fn set_error(&self, message: Option<String>) {
+        lock(&self.state).last_error = message;
+    }
+
+    /// The setup at work; `None` for a view that could not be started.
+    pub(crate) fn setup(&self) -> Option<Arc<ViewSetup>> {
+        lock(&self.state).setup.clone()
+    }
+
+    /// Known generations, oldest first.
+    pub(crate) fn generations(&self) -> Vec<GenerationEntry> {
+        lock(&self.state).generations.clone()
+    }
+
+    /// The newest generation that was noted.
+    pub(crate) fn newest_generation(&self, digest: Digest) -> Generation {
+        let state = lock(&self.state);
+        let newest = state.generations.last().map(|entry| entry.generation.clone());
+        newest.unwrap_or(Generation { number: 1, digest })
+    }
+
+    /// The generation that a setup with this digest belongs to: the one that was given out last, if that has the same
+    /// digest, else the next. A number is given out once, also if no unit has got round to noting it yet.
+    pub(crate) fn next_generation(&self, digest: Digest) -> Generation {
+        let mut state = lock(&self.state);
+        let newest = state.generations.last().map(|entry| entry.generation.clone());
+        let latest = state.given_out.clone().or(newest);
+        let next = match latest {
+            Some(latest) if latest.digest == digest => latest,
+            Some(latest) => Generation { number: latest.number + 1, digest },
+            None => Generation { number: 1, digest },
+        };
+        state.given_out = Some(next.clone());
+        next
+    }
+
+    /// Adds what was noted in the ledger.
+    pub(crate) fn add_generation(&self, entry: &GenerationEntry) {
+        generations::merge(&mut lock(&self.state).generations, entry);
+    }
+
+    /// Drops generations before `number`.
+    pub(crate) fn forget_generations_before(&self, number: u32) {
+        lock(&self.state).generations.retain(|entry| number <= entry.generation.number);
+    }
+
+    /// Whether the view takes events or may take them again.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(lock(&self.state).phase, Phase::Live | Phase::Paused(_))
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        matches!(lock(&self.state).phase, Phase::Paused(_))
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        matches!(lock(&self.state).phase, Phase::Failed(_))
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        lock(&self.state).phase == Phase::Stopped
+    }
+
+    /// Adds a unit. It is scheduled by the caller.
+    pub(crate) fn add_unit(&self, unit: UnitHandle) {
+        let mut state = lock(&self.state);
+        state.alive += 1;
+        state.units.insert(unit.progress.partition.clone(), unit);
+    }
+
+    /// Its units; finished ones, too.
+    pub(crate) fn units(&self) -> Vec<UnitHandle> {
+        lock(&self.state).units.values().cloned().collect()
+    }
+
+    pub(crate) fn has_unit(&self, partition: &Partition) -> bool {
+        lock(&self.state).units.contains_key(partition)
+    }
+
+    /// All units go on with another setup, also if they are paused. What they have to note in the ledger, each does
+    /// at its own turn.
+    pub(crate) fn change(&self, setup: &Arc<ViewSetup>, generation: &Generation) {
+        let mut state = lock(&self.state);
+        state.phase = Phase::Live;
+        self.online.store(setup.shape.online, Ordering::Release);
+        state.setup = Some(Arc::clone(setup));
+        let units = state.order(|orders| {
+            orders.change = Some(Change { setup: Arc::clone(setup), generation: generation.clone() });
+            orders.pause = false;
+        });
+        drop(state);
+        self.turn_to_orders(&units);
+    }
+
+    /// A unit cannot go on with this setup: the whole view pauses, unless it has got another setup meanwhile.
+    pub(crate) fn pause(&self, with: &Arc<ViewSetup>, reason: String) {
+        let mut state = lock(&self.state);
+        let is_current = state.setup.as_ref().is_some_and(|setup| Arc::ptr_eq(setup, with));
+        if state.phase != Phase::Live || !is_current {
+            return;
+        }
+        ViewPaused { view: &self.name, reason: &reason }.emit();
+        state.phase = Phase::Paused(reason);
+        let units = state.order(|orders| orders.pause = true);
+        drop(state);
+        self.turn_to_orders(&units);
+    }
+
+    /// All units end.
+    pub(crate) fn stop(&self, how: Stop) {
+        let mut state = lock(&self.state);
+        if state.phase == Phase::Stopped || (state.phase == Phase::Draining && how == Stop::Drain) {
+            return;
+        }
+        state.phase = if state.alive == 0 { Phase::Stopped } else { Phase::Draining };
+        let units = state.order(|orders| orders.stop = Some(how));
+        drop(state);
+        self.turn_to_orders(&units);
+    }
+
+    fn turn_to_orders(&self, units: &[UnitHandle]) {
+        units.iter().for_each(|unit| unit.task.schedule());
+        self.show_state();
+    }
+
+    /// A unit has ended.
+    pub(crate) fn unit_finished(&self) {
+        let mut state = lock(&self.state);
+        state.alive = state.alive.saturating_sub(1);
+        let all = state.alive == 0 && state.phase == Phase::Draining;
+        if all {
+            state.phase = Phase::Stopped;
+            ViewStopped { view: &self.name }.emit();
+            self.stopped.notify_all();
+        }
+        drop(state);
+        if all {
+            self.show_state();
+        }
+    }
+
+    /// Waits until all units have ended. Returns whether they have.
+    pub(crate) fn wait_stopped(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut state = lock(&self.state);
+        while matches!(state.phase, Phase::Draining) {
+            let now = Instant::now();
+            if deadline <= now {
+                return false;
+            }
+            let waited = self.stopped.wait_timeout(state, deadline - now);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Lets go of its component and output stream, and of its series. For a view that has stopped.
+    pub(crate) fn retire(&self) {
+        let mut state = lock(&self.state);
+        state.retired = true;
+        let setup = state.setup.take();
+        let orders: Vec<OrderList> = state.units.values().map(|unit| unit.orders.take()).collect();
+        drop(state);
+        drop((setup, orders));
+        self.remove_metrics();
+    }
+
+    /// Forgets its units, so that nothing refers in circles when the flow ends.
+    pub(crate) fn let_go(&self) {
+        let units = std::mem::take(&mut lock(&self.state).units);
+        drop(units);
+    }
+
+    /// Counts a unit in or out of those that recover.
+    pub(crate) fn count_recovering(&self, one_more: bool) {
+        count(&self.recovering, one_more);
+        self.show_state();
+    }
+
+    /// Counts a unit in or out of those that read on their own.
+    pub(crate) fn count_catching_up(&self, one_more: bool) {
+        count(&self.catching_up, one_more);
+        self.show_state();
+    }
+
+    /// Takes the view's series away.
+    pub(crate) fn remove_metrics(&self) {
+        let partitions: Vec<Partition> = lock(&self.state).units.keys().cloned().collect();
+        self.metrics.remove(&partitions);
+    }
+}
+
+fn count(counter: &AtomicUsize, one_more: bool) {
+    if one_more {
+        counter.fetch_add(1, Ordering::AcqRel);
+    } else {
+        counter.fetch_sub(1, Ordering::AcqRel);
+    }
+}
