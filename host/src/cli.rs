@@ -1,0 +1,339 @@
+//! What may be typed. No logic: each command's own file decides what it means.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Turns event streams into machine-learning features, transformed by sandboxed WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Start here:\n  \
+    host new view clicks --lang rust     a view, its transform and sample events, under ./views\n  \
+    host build views                     build the transforms\n  \
+    host run --views views               run them; saved changes are picked up")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Global {
+    /// Say more on stderr; twice for everything.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// Say less on stderr; twice for errors only.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) quiet: u8,
+    /// How log lines look: for people, or one JSON object a line.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HOST_LOG_FORMAT", global = true)]
+    pub(crate) log_format: LogFormat,
+    /// Color on stderr; `auto`: on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_enum, default_value_t = ColorChoice::Auto, env = "HOST_COLOR", global = true)]
+    pub(crate) color: ColorChoice,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// When to use color.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+/// How results look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the views of a folder until told to stop.
+    Run(RunArgs),
+    /// Check view files and components without running anything.
+    Check(CheckArgs),
+    /// Make a new view from a template.
+    New(NewArgs),
+    /// Build the transforms of views that say how.
+    Build(BuildArgs),
+    /// Read the features of an entity from a running host.
+    Get(GetArgs),
+    /// List the views of a running host, or what can be plugged in.
+    List(ListArgs),
+    /// Make up events that fit a source's schema.
+    Generate(GenerateArgs),
+    /// Print the JSON Schema of view files or of host.yaml, for editors.
+    Schema(SchemaArgs),
+    /// Measure this build on this machine against its limits and peers.
+    Bench(BenchArgs),
+    /// Print a completion script for a shell.
+    Completion(CompletionArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  host run --views views\n  host run --views views --data-dir /var/lib/millrace --listen 0.0.0.0:6566\n\n\
+    Exit codes:\n  0   stopped as told, everything durable\n  \
+    69  something it depends on is unavailable: the port, the data directory\n  \
+    70  internal error, or not everything was finished in time\n  \
+    78  view files or host.yaml cannot be used"
+)]
+pub(crate) struct RunArgs {
+    /// Folder of view files, read recursively and watched.
+    #[arg(long, value_name = "DIR", env = "HOST_VIEWS")]
+    pub(crate) views: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Where rows, positions and logs are kept; overrides `data_dir` of host.yaml [default: ./.millrace].
+    #[arg(long, value_name = "DIR", env = "HOST_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address to serve on; overrides `listen` of host.yaml [default: 127.0.0.1:6566].
+    #[arg(long, value_name = "ADDRESS", env = "HOST_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Do not watch the folder: changes need a restart or SIGHUP.
+    #[arg(long, env = "HOST_NO_WATCH")]
+    pub(crate) no_watch: bool,
+    /// How often to look for changes that the file system does not announce, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "HOST_WATCH_POLL", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) watch_poll: u64,
+    /// Refuse to start unless every view can start.
+    #[arg(long, env = "HOST_REQUIRE_HEALTHY")]
+    pub(crate) require_healthy: bool,
+    /// Start even if the folder holds no view yet.
+    #[arg(long, env = "HOST_ALLOW_EMPTY")]
+    pub(crate) allow_empty: bool,
+}
+
+/// Where the host's own settings are.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArg {
+    /// The host's settings [default: ./host.yaml if there is one].
+    #[arg(long, value_name = "FILE", env = "HOST_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 nothing found, 1 problems found, 2 wrong usage")]
+pub(crate) struct CheckArgs {
+    /// Folder of view files.
+    #[arg(value_name = "DIR", default_value = "views", env = "HOST_VIEWS")]
+    pub(crate) views: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// How the report looks.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// What counts as a problem beside errors.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) deny: Option<Deny>,
+}
+
+/// What else counts as a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deny {
+    Warnings,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    #[command(subcommand)]
+    pub(crate) what: NewWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NewWhat {
+    /// A feature view with its transform and sample events; it builds and runs as it is.
+    View(NewViewArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewViewArgs {
+    /// Name of the view: letters, digits and `_`.
+    pub(crate) name: String,
+    /// Language of the transform.
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(crate) lang: Language,
+    /// Folder of view files; the view gets a folder of its own in it.
+    #[arg(long, value_name = "DIR", default_value = "views", env = "HOST_VIEWS")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Languages that there is a template for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+    Python,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "A view says how it is built in `transform.build`.\n\
+    For Rust, a compiler for wasm32-unknown-unknown is looked for: the installed target,\n\
+    else `rustup target add`, else Debian's rustc-web and rust-web-src.\n\n\
+    Exit codes: 0 all built, 1 a build failed, 2 wrong usage")]
+pub(crate) struct BuildArgs {
+    /// Folder of view files, or one of them.
+    #[arg(value_name = "PATH", default_value = "views", env = "HOST_VIEWS")]
+    pub(crate) views: PathBuf,
+    /// Build only these views.
+    #[arg(long = "view", value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// Which Rust to use for wasm.
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = WasmRust::Auto, env = "HOST_WASM_RUST")]
+    pub(crate) wasm_rust: WasmRust,
+}
+
+/// Where a Rust that can build wasm comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WasmRust {
+    /// The first of the others that works.
+    Auto,
+    /// The target of the installed toolchain, added by rustup if need be.
+    Rustup,
+    /// Debian's rustc-web, which builds the standard library from source.
+    Debian,
+}
+
+/// Where the running host is.
+#[derive(Debug, Args)]
+pub(crate) struct UrlArg {
+    /// The running host.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6566", env = "HOST_URL")]
+    pub(crate) url: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  host get user_impression_counts user_id=u1 --format json")]
+pub(crate) struct GetArgs {
+    /// The view.
+    pub(crate) view: String,
+    /// Each join key and its value.
+    #[arg(value_name = "KEY=VALUE", required = true)]
+    pub(crate) keys: Vec<String>,
+    /// Only these features.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) features: Vec<String>,
+    #[command(flatten)]
+    pub(crate) url: UrlArg,
+    /// How the result looks.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// What to list.
+    #[arg(value_enum)]
+    pub(crate) what: ListWhat,
+    #[command(flatten)]
+    pub(crate) url: UrlArg,
+    /// How the result looks.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListWhat {
+    /// The views of a running host and how they are doing.
+    Views,
+    /// Kinds of stream source in this build.
+    Sources,
+    /// Payload formats in this build.
+    Formats,
+    /// Online stores, output streams and dead letters in this build.
+    Stores,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  host generate ad_impressions --rows 1000 > events.ndjson\n  host generate ad_impressions --rows 100000 --push"
+)]
+pub(crate) struct GenerateArgs {
+    /// The source whose schema the events follow.
+    pub(crate) source: String,
+    /// Folder of view files that declares the source.
+    #[arg(long, value_name = "DIR", default_value = "views", env = "HOST_VIEWS")]
+    pub(crate) views: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Number of events.
+    #[arg(long, short = 'n', default_value_t = 10)]
+    pub(crate) rows: u64,
+    /// Number of different values in text and integer columns.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) entities: u64,
+    /// Same seed, same events (but for their times).
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Time of the first event: RFC 3339, or a duration before now such as `-1h` [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) from: Option<String>,
+    /// Push the events to a running host instead of printing them.
+    #[arg(long)]
+    pub(crate) push: bool,
+    #[command(flatten)]
+    pub(crate) url: UrlArg,
+    /// With --push: events a request.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) batch: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum)]
+    pub(crate) of: SchemaOf,
+}
+
+/// Files that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// View files.
+    View,
+    /// host.yaml.
+    Host,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "With --format json: an array of {figure, value, unit, against, ratio, goal, met}.")]
+pub(crate) struct BenchArgs {
+    /// Measure only this group [possible values: sandbox, decode, record, store, flow, push, read, swap, idle].
+    pub(crate) group: Option<String>,
+    /// How the result looks.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Folder with the built components of the examples [default: target/guests of the checkout].
+    #[arg(long, value_name = "DIR", env = "HOST_GUESTS")]
+    pub(crate) guests: Option<PathBuf>,
+    /// Less work for each figure: a smoke test, not a measurement.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Shells that there is a completion script for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}

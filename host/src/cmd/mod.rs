@@ -1,0 +1,12 @@
+//! The commands, one file each.
+
+pub(crate) mod bench;
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod completion;
+pub(crate) mod generate;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod new;
+pub(crate) mod run;
+pub(crate) mod schema;

@@ -1,0 +1,124 @@
+//! What is said of the views: to whoever watches them, and to the server. What becomes of them is for the parent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::online::Ledger;
+use serve::{Directory, Service};
+use spec::diagnostic::Diagnostic;
+use spec::plan::ViewPlan;
+
+use super::{Attempt, INCOMPLETE_PAUSE, Pending, Running, UNAVAILABLE_PAUSE};
+use crate::components::{Refusal, Stamp};
+
+impl Running {
+    /// Shows what is wrong with the files of views; those that run go on.
+    pub(super) fn note_broken(&mut self, broken: &BTreeMap<String, Vec<Diagnostic>>) {
+        self.broken.retain(|name| {
+            let still = broken.contains_key(name);
+            if !still {
+                self.parts.flow.forget_view(name);
+            }
+            still
+        });
+        for (name, problems) in broken {
+            let text = problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
+            let text = text.collect::<Vec<_>>().join("; ");
+            if self.is_started(name) {
+                self.parts.flow.note_error(name, &text);
+            } else {
+                self.broken.insert(name.clone());
+                self.parts.flow.mark_failed(name, "", &text);
+            }
+        }
+        for (name, view) in &self.views {
+            if view.refused.is_none() && view.admitted.is_some() && !broken.contains_key(name) {
+                self.parts.flow.clear_error(name);
+            }
+        }
+    }
+
+    /// Shows why a view cannot follow; whatever runs goes on. `stamp`: of the component before the attempt, so that a
+    /// file that was written to meanwhile is another one.
+    pub(super) fn refuse(
+        &mut self,
+        view: &ViewPlan,
+        stamp: Option<Stamp>,
+        refusal: &Refusal,
+        pending: &mut Pending,
+    ) {
+        let name = view.name();
+        let started = self.is_started(name);
+        let text = match refusal {
+            Refusal::Missing(_) if started => format!("{refusal}; the running version goes on"),
+            _ => refusal.to_string(),
+        };
+        let attempt = Attempt { view: view.clone(), component: stamp };
+        let known = self.views.entry(name.to_owned()).or_default();
+        if matches!(refusal, Refusal::Incomplete(_)) && known.incomplete.as_ref() != Some(&attempt) {
+            // Whoever writes it will write on; the next look finds it whole, or the same half again.
+            pending.within(INCOMPLETE_PAUSE);
+            known.incomplete = Some(attempt);
+            if !started {
+                self.parts.flow.mark_failed(name, &view.source, &text);
+            }
+            return;
+        }
+        let repeated = known.refused.as_ref() == Some(&attempt);
+        // What is no fault of the view is tried again: a full disk, or a source that could not be opened.
+        known.again = matches!(refusal, Refusal::Unavailable(_));
+        if known.again {
+            pending.within(UNAVAILABLE_PAUSE);
+        }
+        known.refused = Some(attempt);
+        if started {
+            self.parts.flow.note_error(name, &text);
+        } else {
+            self.parts.flow.mark_failed(name, &view.source, &text);
+        }
+        if !repeated {
+            if started {
+                tracing::warn!(view = name, reason = text, "change refused; what ran before goes on");
+            } else {
+                tracing::warn!(view = name, reason = text, "the view cannot start");
+            }
+        }
+    }
+
+    /// Tells the server what exists, and lets go of components that no replay needs.
+    pub(super) fn publish(&self) {
+        let services = self.plan.services.values().map(|service| Service {
+            name: service.name.clone(),
+            features: service.features.iter().map(|part| (part.view.clone(), part.feature.clone())).collect(),
+        });
+        let sources = self.sources.iter().filter_map(|(name, open)| {
+            let plan = self.plan.sources.get(name)?;
+            Some((name.clone(), open.entry(plan)))
+        });
+        let views = self.plan.views.values().map(|view| Arc::clone(&view.shape));
+        self.parts.directory.store(Arc::new(Directory::new(views, services, sources)));
+        for (name, view) in &self.views {
+            if view.admitted.is_some() {
+                self.prune(name);
+            }
+        }
+    }
+
+    fn prune(&self, name: &str) {
+        let ledger = match self.parts.store.view(name) {
+            Ok(ledger) => ledger,
+            Err(error) => return tracing::warn!(view = name, %error, "cannot look up generations"),
+        };
+        let mut needed: Vec<_> = ledger.generations.iter().map(|entry| entry.generation.digest).collect();
+        needed.extend(
+            self.views.get(name).and_then(|view| view.admitted.as_ref()).map(|admitted| admitted.digest),
+        );
+        if let Err(error) = self.parts.library.keep_only(name, &needed) {
+            tracing::warn!(
+                view = name,
+                error = format!("{error:#}"),
+                "cannot remove components that are not needed"
+            );
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! A running host: what it is made of, how files become running views, and how it follows their changes.
+//!
+//! A first start is a change from nothing: starting and reloading are one path.
+
+mod admission;
+mod apply;
+mod hold;
+mod parts;
+mod reload;
+mod sources;
+mod told;
+mod watch;
+
+pub(crate) use apply::Running;
+pub(crate) use parts::Parts;
+pub(crate) use reload::{Reload, spawn};
+pub(crate) use sources::format as format_of;
+pub(crate) use watch::{Waker, Watch};
