@@ -1,0 +1,13 @@
+//! The harness of the black-box tests: starts the real host on folders of its own, talks to it as users do, and kills it.
+//!
+//! Nothing here looks inside the host; what is asserted came over HTTP, from files, or from its exit.
+
+mod host;
+mod services;
+mod wait;
+mod workspace;
+
+pub use host::{Answer, Host, free_address};
+pub use services::require;
+pub use wait::{LIMIT, eventually};
+pub use workspace::{Workspace, checkout, guest, host_binary};
