@@ -4,15 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, StringBuilder};
-use arrow_array::{
-    Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array,
-};
+use arrow_array::Array;
 use bytes::Bytes;
 use model::batch::RawBatch;
-use model::codec::{Format, metadata};
+use model::codec::Format;
 use model::position::{Covers, Partition, Position, PositionColumn};
-use model::schema::{Field, arrow_schema};
+use model::schema::Field;
 use model::transform::{CallContext, Component, Transform, TransformOptions};
 
 /// Bytes of a sample file that are used. It is a trial, not a load.
@@ -49,12 +46,14 @@ fn call(
     if let Some(rejected) = events.rejected.first() {
         return Err(format!("event {} cannot be decoded: {}", rejected.row + 1, rejected.message));
     }
-    let rows = events.columns.num_rows();
-    let columns: Vec<ArrayRef> =
-        input.iter().map(|field| column(field, &events.columns)).collect::<Result<_, _>>()?;
-    let options_of_batch = RecordBatchOptions::new().with_row_count(Some(rows));
-    let batch = RecordBatch::try_new_with_options(arrow_schema(input), columns, &options_of_batch)
-        .map_err(|error| format!("the events do not have the columns that the component needs: {error}"))?;
+    let batch = pipeline::input(input, format.columns(), &Arc::new(events))
+        .map_err(|error| format!("failed to {error}"))?;
+    for (field, column) in input.iter().zip(batch.columns()) {
+        if !field.nullable && column.null_count() > 0 {
+            let name = &field.name;
+            return Err(format!("column `{name}` is null in a sample, but the component needs a value"));
+        }
+    }
     let context = CallContext {
         view: Arc::clone(&options.view),
         generation: 0,
@@ -63,34 +62,6 @@ fn call(
         attempt: 1,
     };
     transform.process(&batch, &context).map(|_| ()).map_err(|fault| fault.message)
-}
-
-/// A column of the samples, or what the source would fill in.
-fn column(field: &Field, events: &RecordBatch) -> Result<ArrayRef, String> {
-    let rows = events.num_rows();
-    let array: ArrayRef = match field.name.as_str() {
-        metadata::INGEST_TIME => {
-            Arc::new(TimestampMicrosecondArray::from(vec![0; rows]).with_timezone("UTC"))
-        }
-        metadata::KEY => new_null_array(&field.data_type.to_arrow(), rows),
-        metadata::PARTITION => {
-            let mut builder = StringBuilder::new();
-            (0..rows).for_each(|_| builder.append_value("samples"));
-            Arc::new(builder.finish())
-        }
-        metadata::POSITION => {
-            let mut builder = BinaryBuilder::new();
-            (0_u64..).take(rows).for_each(|row| builder.append_value(row.to_be_bytes()));
-            Arc::new(builder.finish())
-        }
-        name => {
-            Arc::clone(events.column_by_name(name).ok_or_else(|| format!("there is no column `{name}`"))?)
-        }
-    };
-    if !field.nullable && array.null_count() > 0 {
-        return Err(format!("column `{}` is null in a sample, but the component needs a value", field.name));
-    }
-    Ok(array)
 }
 
 /// One event a line.

@@ -45,3 +45,4 @@ mod shared;
 mod timer;
 
 pub use flow::{Flow, IntakeHold};
+pub use transform::input;

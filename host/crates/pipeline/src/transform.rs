@@ -169,6 +169,19 @@ impl InputLayout {
     }
 }
 
+/// All rows of a batch as a component asks for them: what a trial outside of the flow gives it.
+///
+/// `columns` are those of the source's format. Fails if the source has not what the component wants.
+pub fn input(
+    wanted: &[Field],
+    columns: &[SourceColumn],
+    events: &Arc<EventBatch>,
+) -> Result<RecordBatch, Failure> {
+    let layout = InputLayout::new(wanted, columns)?;
+    let slice = Slice::of(events, None, None).expect("a batch reaches beyond the beginning");
+    Ok(layout.select(&slice))
+}
+
 fn partition_column(slice: &Slice, len: usize) -> arrow_array::StringArray {
     let name = slice.events.raw.partition.as_str();
     let mut builder = StringBuilder::with_capacity(len, len * name.len());

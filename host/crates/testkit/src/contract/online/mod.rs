@@ -8,16 +8,15 @@ mod order;
 mod rows;
 mod values;
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 
 use model::error::Failure;
 use model::online::{Ledger, OnlineReader, OnlineStore};
 use model::position::RowVersion;
 use model::value::Value;
 use model::view::ViewRef;
+
+pub use crate::fake::wait::block_on;
 
 pub use durable::{advance_without_rows, empty_batch, generations, reopen};
 pub use order::{late_rows, newer_wins, replay, tombstones};
@@ -60,22 +59,4 @@ pub fn suite(fresh: &dyn Fn() -> Box<dyn Place>) {
     empty_batch(&*fresh());
     advance_without_rows(&*fresh());
     generations(&*fresh());
-}
-
-/// Runs a future to its end on this thread.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }
