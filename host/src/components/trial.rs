@@ -94,5 +94,6 @@ fn raw(text: Vec<u8>) -> Result<RawBatch, String> {
             first: Position::from_u64(0),
             through: Position::from_u64(u64::try_from(count).unwrap_or(0)),
         },
+        attributes: model::batch::Attributes::default(),
     })
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use connectors::output::file::FileOutput;
 use model::error::Failure;
 use model::output::OutputStream;
-use pipeline::setup::{Adjustment, OlderComponent, OlderComponents, StartAt, ViewSetup};
-use spec::plan::{OutputSink, SourcePlan, Start, ViewPlan};
+use model::position::Partition;
+use model::source::Point;
+use pipeline::setup::{Adjustment, OlderComponent, OlderComponents, ViewSetup};
+use spec::plan::{OutputSink, SourceKind, SourcePlan, Start, ViewPlan};
 
 use crate::components::{Admitted, Library};
 
@@ -27,14 +29,29 @@ pub(super) fn setup(
         event_time_column: view.timestamp_column.clone(),
         earliest: source.bounds.earliest,
         max_future: source.bounds.max_future,
-        start: match view.start {
-            Start::Latest => StartAt::Latest,
-            Start::Earliest => StartAt::Earliest,
-        },
+        start: point(&view.start, source),
         output: output.map(|output| output as Arc<dyn OutputStream>).zip(options),
         parallel_emit: view.output.as_ref().is_some_and(|output| output.parallel),
         failures_to_pause: view.failures_to_pause,
         older: older(library, view.name()),
+    }
+}
+
+/// A place as the source knows it.
+fn point(start: &Start, source: &SourcePlan) -> Point {
+    match start {
+        Start::Latest => Point::Latest,
+        Start::Earliest => Point::Earliest,
+        Start::Committed => Point::Committed,
+        Start::Time(time) => Point::Time(time.0),
+        Start::Offsets(offsets) => {
+            let topic = match &source.kind {
+                SourceKind::Kafka(kafka) => kafka.topics.first().map_or("", String::as_str),
+                SourceKind::Push | SourceKind::File { .. } => "",
+            };
+            let named = |(partition, offset): (&u32, &u64)| (Partition::new(format!("{topic}-{partition}")), *offset);
+            Point::Numbers(offsets.iter().map(named).collect())
+        }
     }
 }
 
@@ -69,8 +86,10 @@ fn older(library: &Arc<Library>, view: &str) -> OlderComponents {
 
 /// Opens the output stream of a view.
 pub(super) fn open_output(sink: &OutputSink) -> Result<Arc<FileOutput>, Failure> {
-    let OutputSink::File { path } = sink;
-    FileOutput::open(path)
+    match sink {
+        OutputSink::File { path } => FileOutput::open(path),
+        OutputSink::Kafka(_) => Err(Failure::stop("open a Kafka output: not wired yet")),
+    }
 }
 
 /// Whether the flow can go from one plan of a view to the other by replacing its transform alone.

@@ -523,8 +523,10 @@ impl Running {
 }
 
 fn output_path(view: &ViewPlan) -> Option<PathBuf> {
-    let spec::plan::OutputSink::File { path } = &view.output.as_ref()?.sink;
-    Some(path.clone())
+    match &view.output.as_ref()?.sink {
+        spec::plan::OutputSink::File { path } => Some(path.clone()),
+        spec::plan::OutputSink::Kafka(_) => None,
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]

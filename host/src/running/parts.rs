@@ -13,7 +13,7 @@ use pipeline::Flow;
 use pipeline::setup::{FlowParts, FlowSettings};
 use prometheus_client::registry::Registry;
 use serve::{Directory, Health};
-use spec::plan::HostPlan;
+use spec::plan::{DeadLetterPlan, HostPlan};
 
 use crate::clock::SystemClock;
 use crate::components::{Kept, Library};
@@ -50,7 +50,10 @@ impl Parts {
             clock: Arc::clone(&clock),
         })
         .map_err(unavailable)?;
-        let letters = settings.dead_letter.clone().unwrap_or_else(|| data.join("dead_letter.ndjson"));
+        let letters = match &settings.dead_letter {
+            DeadLetterPlan::File(path) => path.clone(),
+            DeadLetterPlan::Default | DeadLetterPlan::Kafka { .. } => data.join("dead_letter.ndjson"),
+        };
         let dead_letters = FileDeadLetters::open(&letters).map_err(unavailable)?;
         let library = Library::new(wasm::EngineOptions::default(), Some(Kept::new(data)))?;
         let mut registry = Registry::default();

@@ -31,6 +31,7 @@ impl OpenSource {
         let format = format(plan)?;
         let data = &parts.settings.data_dir;
         match &plan.kind {
+            SourceKind::Kafka(_) => Err(Failure::stop("open a Kafka source: not wired yet")),
             SourceKind::Push => {
                 let log = PushLog::open(PushOptions {
                     name: plan.name.clone(),

@@ -25,6 +25,31 @@ pub struct RawBatch {
     pub ingest_time: i64,
     /// The input that this batch covers; wider than `positions` where the source skipped something (a blank line).
     pub covers: Covers,
+    /// What the source knows of events beside their payloads.
+    pub attributes: Attributes,
+}
+
+/// Start and end within [`RawBatch::data`] of something that is not there.
+pub const ABSENT: (u32, u32) = (u32::MAX, u32::MAX);
+
+/// Keys and headers of events, as ranges within [`RawBatch::data`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Key of each event, or [`ABSENT`]; empty = none has one.
+    pub keys: Vec<(u32, u32)>,
+    /// Headers of all events, one event after the other.
+    pub headers: Vec<Header>,
+    /// Number of headers through each event; empty = none has any.
+    pub header_ends: Vec<u32>,
+}
+
+/// A header of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Its name, UTF-8.
+    pub name: (u32, u32),
+    /// Its value, or [`ABSENT`].
+    pub value: (u32, u32),
 }
 
 impl RawBatch {
@@ -44,6 +69,25 @@ impl RawBatch {
         &self.data[start as usize..end as usize]
     }
 
+    /// The key of an event. Panics if there is no such event.
+    pub fn key(&self, row: usize) -> Option<&[u8]> {
+        if self.attributes.keys.is_empty() { None } else { self.bytes(self.attributes.keys[row]) }
+    }
+
+    /// Name and value of each header of an event. Panics if there is no such event.
+    pub fn headers(&self, row: usize) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let ends = &self.attributes.header_ends;
+        let end = |row: usize| ends.get(row).map_or(0, |end| *end as usize);
+        let start = if row == 0 { 0 } else { end(row - 1) };
+        self.attributes.headers[start..end(row)]
+            .iter()
+            .map(|header| (self.bytes(header.name).unwrap_or_default(), self.bytes(header.value)))
+    }
+
+    fn bytes(&self, range: (u32, u32)) -> Option<&[u8]> {
+        if range == ABSENT { None } else { Some(&self.data[range.0 as usize..range.1 as usize]) }
+    }
+
     /// When the source recorded an event, microseconds since the epoch.
     pub fn ingest_time(&self, row: usize) -> i64 {
         self.ingest_times.get(row).copied().unwrap_or(self.ingest_time)
@@ -51,7 +95,11 @@ impl RawBatch {
 
     /// Bytes that this batch keeps alive, for budgets.
     pub fn weight(&self) -> usize {
-        self.data.len() + self.payloads.len() * (8 + self.positions.width() + 8)
+        self.data.len()
+            + self.payloads.len() * (8 + self.positions.width() + 8)
+            + self.attributes.keys.len() * 8
+            + self.attributes.headers.len() * 16
+            + self.attributes.header_ends.len() * 4
     }
 }
 

@@ -36,6 +36,10 @@ pub mod metadata {
     pub const PARTITION: &str = "_partition";
     /// Source position: `bytes`.
     pub const POSITION: &str = "_position";
+    /// The source position as a number, where the source counts (a Kafka offset): `int64`, null where it does not.
+    pub const OFFSET: &str = "_offset";
+    /// The event's headers in order: `list<struct<name: string, value: bytes>>`, empty where it has none.
+    pub const HEADERS: &str = "_headers";
 }
 
 /// Decodes payloads of one format into the columns of one source.

@@ -56,15 +56,20 @@ pub struct GenerationEntry {
     pub after: Positions,
 }
 
+/// Behind which position a view begins in each partition; `None` = at its beginning.
+pub type Starts = std::collections::BTreeMap<Partition, Option<Position>>;
+
 /// What is durably known of a view.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ViewLedger {
     /// Generations, oldest first. Older ones are dropped once no replay can reach them.
     pub generations: Vec<GenerationEntry>,
     /// Where the view began in each partition: events through this position were never its. `None` = the beginning.
-    pub started: std::collections::BTreeMap<Partition, Option<Position>>,
+    pub started: Starts,
     /// Through which position each partition is durable in the online store.
     pub online: Positions,
+    /// How often the view was rewound.
+    pub epoch: u32,
 }
 
 /// Durable knowledge of positions and generations, kept beside the rows.
@@ -88,4 +93,10 @@ pub trait Ledger: Send + Sync {
 
     /// Notes progress of a view without online rows; durable with the next checkpoint.
     fn advance(&self, view: &str, partition: &Partition, through: &Position);
+
+    /// Sets a view back: in these partitions it begins behind these positions, and nothing behind them counts as
+    /// online; rows stay. Its generations are replaced by `generation` from there on. Durable on return.
+    ///
+    /// Nothing of the view may be under way.
+    fn rewind(&self, view: &str, to: &Starts, generation: &GenerationEntry, epoch: u32) -> Result<(), Failure>;
 }

@@ -54,4 +54,8 @@ pub trait OutputStream: Send + Sync {
 
     /// Emits the rows of a batch.
     fn emit(&self, emission: Emission) -> BoxFuture<'static, Result<(), Failure>>;
+
+    /// Sets a view's partition back: what lies behind `to` will be emitted again, in this epoch. Durable on return;
+    /// may block. Nothing of the view and partition may be under way.
+    fn rewind(&self, view: &str, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure>;
 }

@@ -5,7 +5,8 @@
 //! Readers block, on a thread of their own, for at most the time they are given.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
@@ -41,10 +42,87 @@ pub enum ReadEvent {
     End,
 }
 
+/// A place in a source, as people name it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Point {
+    /// Behind the last event that exists now.
+    #[default]
+    Latest,
+    /// At the first event that the source still has.
+    Earliest,
+    /// Where the source's consumer group is.
+    Committed,
+    /// At the first event that the source recorded at or after this time, microseconds since the epoch.
+    Time(i64),
+    /// At the event with this number, partition by partition.
+    Numbers(BTreeMap<Partition, u64>),
+}
+
+/// What a source that several hosts share keeps of a view's progress in one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Through where every view of the group had everything at the last commit; `None` = the group has committed
+    /// nothing here.
+    pub group: Option<Position>,
+    /// Through where this view's output stream has records; `None` = the group does not know the view.
+    pub view: Option<Position>,
+    /// The view's epoch: how often it was rewound.
+    pub epoch: u32,
+    /// The group has read other partitions, and this one came into being since: all of it counts.
+    pub is_new: bool,
+}
+
+/// How far a view's output stream is, for a source that keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewProgress {
+    /// Through where the output stream, or without one the online store, has the view's rows.
+    pub through: Option<Position>,
+    /// How often the view was rewound.
+    pub epoch: u32,
+}
+
+/// Who has to know when partitions of a shared source come and go: the flow. Called by the source's own thread, one
+/// call at a time.
+pub trait Assignee: Send + Sync {
+    /// These are this host's from now on; [`Source::partitions`] names them already.
+    fn assigned(&self, partitions: &[Partition]);
+
+    /// These go to another host: finishes what has begun and makes it durable until the deadline, and gives up the
+    /// rest. On return nothing of them is under way, and [`Source::release`] has been told how far they are.
+    fn revoked(&self, partitions: &[Partition], deadline: Instant);
+
+    /// These belong to another host already: drops what has begun. On return nothing new is emitted for them.
+    fn lost(&self, partitions: &[Partition]);
+}
+
 /// An opened stream source.
 pub trait Source: Send + Sync {
-    /// The partitions that exist now.
+    /// The partitions that this host reads now: all that exist, or those that a group has given it.
     fn partitions(&self) -> Result<Vec<Partition>, Failure>;
+
+    /// Takes part in the group that shares this source, if there is one; from now on partitions come and go. To be
+    /// called once.
+    fn join(&self, _assignee: Arc<dyn Assignee>) {}
+
+    /// Leaves the group: partitions are revoked first. Blocks until that is done.
+    fn leave(&self) {}
+
+    /// What the source keeps of a view's progress; `None` for a source that keeps nothing of the kind.
+    fn kept(&self, _view: &str, _partition: &Partition) -> Result<Option<Kept>, Failure> {
+        Ok(None)
+    }
+
+    /// The position right before a point: a view that begins there has everything through it; `None` = nothing lies
+    /// before. Fails with [`crate::error::Disposition::Stop`] where the source has no such point.
+    fn find(&self, partition: &Partition, point: &Point) -> Result<Option<Position>, Failure> {
+        match point {
+            Point::Latest => self.end(partition),
+            Point::Earliest => Ok(None),
+            Point::Committed | Point::Time(_) | Point::Numbers(_) => Err(Failure::stop(format!(
+                "find that place in partition `{partition}`: this source knows `earliest` and `latest` only"
+            ))),
+        }
+    }
 
     /// Position of the last event that exists now in a partition; `None` if it is empty.
     fn end(&self, partition: &Partition) -> Result<Option<Position>, Failure>;
@@ -52,8 +130,14 @@ pub trait Source: Send + Sync {
     /// A reader of these partitions that starts behind the given positions.
     fn read(&self, partitions: &[Partition], after: &Positions) -> Result<Box<dyn Reader>, Failure>;
 
-    /// Every sink of every view is durably past this position: what lies before may be forgotten.
-    fn release(&self, partition: &Partition, through: &Position) -> Result<(), Failure>;
+    /// Every sink of every view is durably past `through`: what lies before may be forgotten. `views`: how far each
+    /// is, for sources that keep it.
+    fn release(
+        &self,
+        partition: &Partition,
+        through: &Position,
+        views: &BTreeMap<String, ViewProgress>,
+    ) -> Result<(), Failure>;
 }
 
 /// Reads a source onward. Owned by one thread.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 
+use crate::error::Failure;
 use crate::position::{Partition, Position};
+use crate::source::Point;
 use crate::view::Digest;
 
 /// What a view is doing.
@@ -113,6 +115,23 @@ pub enum WaitError {
         /// Its state.
         state: &'static str,
     },
+}
+
+/// What a rewind did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewound {
+    /// The view's new epoch.
+    pub epoch: u32,
+    /// Behind which position each partition begins again; `None` = at its beginning.
+    pub partitions: Vec<(Partition, Option<Position>)>,
+}
+
+/// What operators can ask of the flow while it runs.
+pub trait Control: Send + Sync {
+    /// Has a view take events again from a point on, with its present transform and in a new epoch. May block.
+    ///
+    /// Fails without effect if the view does not run or its source has no such point.
+    fn rewind(&self, view: &str, to: &Point) -> Result<Rewound, Failure>;
 }
 
 /// What the flow can say of itself.

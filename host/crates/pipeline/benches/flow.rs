@@ -22,7 +22,7 @@ use model::transform::{
 };
 use model::view::Digest;
 use pipeline::Flow;
-use pipeline::setup::{FlowParts, FlowSettings, SourceSetup, StartAt, ViewSetup};
+use pipeline::setup::{FlowParts, FlowSettings, SourceSetup, ViewSetup};
 use prometheus_client::registry::Registry;
 use testkit::fake::clock::FakeClock;
 use testkit::fake::component::{FakeComponent, options, shape};
@@ -48,7 +48,12 @@ impl Source for Endless {
         Ok(Box::new(EndlessReader { rows: self.rows, left: self.batches, next: 1 }))
     }
 
-    fn release(&self, _partition: &Partition, _through: &Position) -> Result<(), Failure> {
+    fn release(
+        &self,
+        _partition: &Partition,
+        _through: &Position,
+        _views: &std::collections::BTreeMap<String, model::source::ViewProgress>,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }
@@ -78,6 +83,7 @@ impl Reader for EndlessReader {
                 first: Position::from_u64(first),
                 through: Position::from_u64(first + rows - 1),
             },
+            attributes: model::batch::Attributes::default(),
         }))
     }
 }
@@ -178,6 +184,10 @@ impl Ledger for Sink {
     }
 
     fn advance(&self, _view: &str, _partition: &Partition, _through: &Position) {}
+
+    fn rewind(&self, _view: &str, _to: &model::online::Starts, _generation: &GenerationEntry, _epoch: u32) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 impl DeadLetters for Sink {
@@ -195,6 +205,10 @@ impl OutputStream for Sink {
         let through = emission.batch.covers.through.as_u64().unwrap_or(0);
         self.emitted.store(through, Ordering::Release);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn rewind(&self, _view: &str, _partition: &Partition, _to: Option<Position>, _epoch: u32) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
@@ -234,7 +248,7 @@ fn run(rows: usize, batches: u64) -> Duration {
         event_time_column: "at".to_owned(),
         earliest: EventTime::DEFAULT_EARLIEST.0,
         max_future: 600_000_000,
-        start: StartAt::Earliest,
+        start: model::source::Point::Earliest,
         output: Some((sink.clone(), Arc::new(record))),
         parallel_emit: false,
         failures_to_pause: 1000,

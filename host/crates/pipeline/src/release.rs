@@ -70,7 +70,7 @@ fn release(shared: &Shared, name: &str, source: &Source, views: &[Arc<View>]) {
     for (partition, through) in least {
         let everywhere = views.iter().all(|view| view.is_failed() || view.has_unit(&partition));
         let Some(through) = through.filter(|_| everywhere) else { continue };
-        if let Err(failure) = source.intake.source.release(&partition, &through) {
+        if let Err(failure) = source.intake.source.release(&partition, &through, &BTreeMap::new()) {
             ReleaseFailed { source: name, partition: &partition, failure: &failure }.emit();
         }
     }

@@ -10,7 +10,7 @@ use model::codec::Format;
 use model::dead_letter::DeadLetters;
 use model::online::{Ledger, OnlineStore};
 use model::output::{OutputOptions, OutputStream};
-use model::source::Source;
+use model::source::{Point, Source};
 use model::time::Clock;
 use model::transform::{Component, TransformOptions};
 use model::view::{Digest, ViewRef};
@@ -93,16 +93,6 @@ pub struct SourceSetup {
     pub format: Arc<dyn Format>,
 }
 
-/// Where a view without a position of its own begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StartAt {
-    /// Behind the last event that exists when the view starts.
-    #[default]
-    Latest,
-    /// At the first event that the source still has.
-    Earliest,
-}
-
 /// Finds an older component of a view by the digest of component and parameters, made ready with its own parameters.
 pub type OlderComponents = Arc<dyn Fn(&Digest) -> Option<OlderComponent> + Send + Sync>;
 
@@ -133,7 +123,7 @@ pub struct ViewSetup {
     /// Event times more than this after the source recorded the event go to the dead letter; microseconds.
     pub max_future: i64,
     /// Where to begin if the view was never seen.
-    pub start: StartAt,
+    pub start: Point,
     /// Where records go, and how they look.
     pub output: Option<(Arc<dyn OutputStream>, Arc<OutputOptions>)>,
     /// Whether records may be emitted before the online store has acknowledged the rows.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use model::error::Failure;
 use model::online::{GenerationEntry, ViewLedger};
 use model::position::{Partition, Position};
+use model::source::Point;
 
 use crate::generations;
 use crate::progress::Marks;
-use crate::setup::{StartAt, ViewSetup};
+use crate::setup::ViewSetup;
 use crate::shared::Shared;
 
 /// Where a view begins in one partition.
@@ -135,7 +136,7 @@ impl Ledgers<'_> {
             Some(started) => *started,
             None => {
                 // A partition that a known view has not seen is newer than the view: all of it counts.
-                let from_end = !self.was_known && setup.start == StartAt::Latest;
+                let from_end = !self.was_known && setup.start == Point::Latest;
                 let started = end.filter(|_| from_end);
                 shared.ledger.start(name, partition, started)?;
                 started

@@ -92,6 +92,47 @@ pub enum SourceKind {
         /// Whether to wait for more at its end.
         follow: bool,
     },
+    /// They are records of Kafka topics.
+    Kafka(KafkaSourcePlan),
+}
+
+/// Kafka topics to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaSourcePlan {
+    /// The connection in `host.yaml`.
+    pub connection: String,
+    /// The topics, in declared order, each once.
+    pub topics: Vec<String>,
+    /// The consumer group: hosts with the same group share the partitions.
+    pub group: String,
+    /// What to do when the position to read from is not there any more.
+    pub out_of_range: OutOfRange,
+    /// How the group agrees on who reads what.
+    pub group_protocol: GroupProtocol,
+    /// Further consumer settings, by librdkafka's names; none of them breaks a promise.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What to do when the position to read from is not there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutOfRange {
+    /// Stop the view and say so.
+    #[default]
+    Stop,
+    /// Go on at the first record that is there, and count the gap.
+    Earliest,
+    /// Go on behind the last record, and count the gap.
+    Latest,
+}
+
+/// How a consumer group agrees on who reads what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupProtocol {
+    /// Members agree among themselves, cooperatively.
+    #[default]
+    Classic,
+    /// The broker assigns (KIP-848); brokers from 4.0 on.
+    Consumer,
 }
 
 impl SourceKind {
@@ -100,6 +141,7 @@ impl SourceKind {
         match self {
             Self::Push => "push",
             Self::File { .. } => "file",
+            Self::Kafka(_) => "kafka",
         }
     }
 }
@@ -133,12 +175,18 @@ pub struct EventTimeBounds {
 }
 
 /// Where a view without a position of its own begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// At what comes from now on.
     Latest,
     /// At the oldest event that the source still has.
     Earliest,
+    /// Where the consumer group is; a view does not start while there is no commit.
+    Committed,
+    /// At the first record that the broker has from this time on.
+    Time(EventTime),
+    /// At these offsets, by number of partition.
+    Offsets(BTreeMap<u32, u64>),
 }
 
 /// A table of past events.
@@ -277,6 +325,32 @@ pub enum OutputSink {
         /// The file, absolute.
         path: PathBuf,
     },
+    /// A Kafka topic, one record per row.
+    Kafka(KafkaOutputPlan),
+}
+
+/// A Kafka topic to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaOutputPlan {
+    /// The connection in `host.yaml`.
+    pub connection: String,
+    /// The topic.
+    pub topic: String,
+    /// Whether records and progress are written in transactions.
+    pub exactly_once: bool,
+    /// How to make the topic if it is missing; `None` = a missing topic is an error.
+    pub create: Option<CreateTopic>,
+    /// Further producer settings, by librdkafka's names; none of them breaks a promise.
+    pub options: BTreeMap<String, String>,
+}
+
+/// How a missing topic is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreateTopic {
+    /// Number of partitions, at least 1.
+    pub partitions: u32,
+    /// Copies of each partition, at least 1; `None` = as the broker is set up.
+    pub replication: Option<u16>,
 }
 
 /// Features that are read together.
@@ -316,8 +390,8 @@ pub struct HostPlan {
     pub online_store: EmbeddedStorePlan,
     /// Push sources.
     pub push: PushPlan,
-    /// Where events go that could not be used; `None` = `dead_letter.ndjson` in the data directory.
-    pub dead_letter: Option<PathBuf>,
+    /// Where events go that could not be used.
+    pub dead_letter: DeadLetterPlan,
     /// The event times that are believed, unless a source says otherwise.
     pub event_time: EventTimeBounds,
     /// Whether reads are answered before a crash is made up for.
@@ -326,8 +400,112 @@ pub struct HostPlan {
     pub shutdown_grace: Duration,
     /// Threads that transform; `None` = one for each processor.
     pub threads: Option<usize>,
-    /// Names of the connections that are set up.
-    pub connections: Vec<String>,
+    /// Endpoints and secrets, by the name that view files use.
+    pub connections: BTreeMap<String, ConnectionPlan>,
+}
+
+/// Where events go that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeadLetterPlan {
+    /// `dead_letter.ndjson` in the data directory.
+    Default,
+    /// A file, one JSON object per line.
+    File(PathBuf),
+    /// A Kafka topic, one record per event: the payload as it was, the reason in headers.
+    Kafka {
+        /// The connection.
+        connection: String,
+        /// The topic.
+        topic: String,
+        /// How to make the topic if it is missing.
+        create: Option<CreateTopic>,
+    },
+}
+
+/// An endpoint, and what it takes to get in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionPlan {
+    /// A Kafka cluster.
+    Kafka(KafkaConnectionPlan),
+}
+
+impl ConnectionPlan {
+    /// The key that selects its kind in `host.yaml`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Kafka(_) => "kafka",
+        }
+    }
+}
+
+/// A Kafka cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConnectionPlan {
+    /// Addresses of some brokers, `host:port`, separated by commas.
+    pub bootstrap_servers: String,
+    /// Encryption; `None` = plain text.
+    pub tls: Option<TlsPlan>,
+    /// Who we are; `None` = nobody, or the TLS certificate.
+    pub sasl: Option<SaslPlan>,
+    /// Further client settings, by librdkafka's names; none of them breaks a promise.
+    pub options: BTreeMap<String, String>,
+}
+
+/// How to encrypt. The server's name is always checked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsPlan {
+    /// Authorities to trust, PEM; `None` = those of the system.
+    pub ca: Option<PathBuf>,
+    /// Our certificate, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// The key's password.
+    pub key_password: Option<Secret>,
+}
+
+/// A user and a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaslPlan {
+    /// How the password is proved.
+    pub mechanism: SaslMechanism,
+    /// The user.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// How a password is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaslMechanism {
+    /// `PLAIN`: sent as it is.
+    Plain,
+    /// `SCRAM-SHA-256`.
+    ScramSha256,
+    /// `SCRAM-SHA-512`.
+    ScramSha512,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one who needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(***)")
+    }
 }
 
 /// Settings of the embedded online store.
@@ -372,12 +550,12 @@ impl Default for HostPlan {
                 max_body_bytes: 32 << 20,
                 max_row_bytes: 1 << 20,
             },
-            dead_letter: None,
+            dead_letter: DeadLetterPlan::Default,
             event_time: EventTimeBounds { earliest: EventTime::DEFAULT_EARLIEST.0, max_future: 600_000_000 },
             serve_while_recovering: false,
             shutdown_grace: Duration::from_secs(60),
             threads: None,
-            connections: Vec::new(),
+            connections: BTreeMap::new(),
         }
     }
 }

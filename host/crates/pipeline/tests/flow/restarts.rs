@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use model::status::Overview;
-use pipeline::setup::{SourceSetup, StartAt};
+use model::source::Point;
+use pipeline::setup::SourceSetup;
 use testkit::fake::component::FakeComponent;
 use testkit::fake::format::LineFormat;
 use testkit::fake::source::MemorySource;
@@ -17,7 +18,7 @@ fn a_new_view_begins_at_the_end_unless_it_asks_for_the_beginning() {
     let world = World::new();
     world.append(1..=10);
     let mut latest = world.view("latest", &FakeComponent::identity(1));
-    latest.start = StartAt::Latest;
+    latest.start = Point::Latest;
     world.flow.start_view(latest).unwrap();
     world.start("earliest", &FakeComponent::identity(2));
     world.append(11..=12);
@@ -32,12 +33,12 @@ fn where_a_view_began_survives_a_crash() {
     world.append(1..=10);
     let component = FakeComponent::identity(1);
     let mut latest = world.view("v", &component);
-    latest.start = StartAt::Latest;
+    latest.start = Point::Latest;
     world.flow.start_view(latest).unwrap();
     let world = world.crash();
     world.append(11..=12);
     let mut latest = world.view("v", &component);
-    latest.start = StartAt::Latest;
+    latest.start = Point::Latest;
     world.flow.start_view(latest).unwrap();
     world.wait_emitted("v", 2);
     assert_eq!(world.output.positions_of("v"), [11, 12]);

@@ -57,6 +57,10 @@ impl OutputStream for Reading {
         }
         Box::pin(std::future::ready(Ok(())))
     }
+
+    fn rewind(&self, _view: &str, _partition: &Partition, _to: Option<Position>, _epoch: u32) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use model::status::{Overview, ViewState};
 use model::transform::Component;
 use model::view::ViewShape;
 use pipeline::Flow;
-use pipeline::setup::{FlowParts, FlowSettings, OlderComponent, SourceSetup, StartAt, ViewSetup};
+use pipeline::setup::{FlowParts, FlowSettings, OlderComponent, SourceSetup, ViewSetup};
 use prometheus_client::registry::Registry;
 use testkit::fake::clock::FakeClock;
 use testkit::fake::component::{FakeComponent, options, shape};
@@ -165,7 +165,7 @@ pub(crate) fn view_setup(
         event_time_column: "at".to_owned(),
         earliest: model::time::EventTime::DEFAULT_EARLIEST.0,
         max_future: 600_000_000,
-        start: StartAt::Earliest,
+        start: model::source::Point::Earliest,
         output: output.map(|output| (output, record)),
         parallel_emit: false,
         failures_to_pause: 0,

@@ -7,7 +7,7 @@ use model::output::{OutputOptions, RecordVersion};
 use super::index::Known;
 use super::{Context, Outcome};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::plan::{OutputPlan, OutputSink, SourceKind};
+use crate::plan::{DeadLetterPlan, OutputPlan, OutputSink, SourceKind};
 use crate::raw::{
     Anything, RawEmit, RawOutputStream, RawProcessingMode, RawProducer, RawVersion, RawView, Spanned,
 };
@@ -157,13 +157,13 @@ fn not_a_source(
     for source in known.sources.values().flatten() {
         let file: Option<&PathBuf> = match &source.kind {
             SourceKind::File { path, .. } => Some(path),
-            SourceKind::Push => None,
+            SourceKind::Push | SourceKind::Kafka(_) => None,
         };
         if file.is_some_and(|file| file == path) {
             outcome.report(clash(Some(&source.spot), &format!("the file of source `{}`", source.name)));
         }
     }
-    if context.host.dead_letter.as_deref() == Some(path) {
+    if context.host.dead_letter == DeadLetterPlan::File(path.to_path_buf()) {
         outcome.report(clash(None, "the file of dead letters in host.yaml"));
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn source(context: &Context<'_>, raw: &RawSource, outcome: &mut Outco
     let kind = kind?;
     let start = match (raw.start.as_ref().map(|start| start.value), &kind) {
         (Some(start), _) => plan_start(start),
-        (None, SourceKind::Push) => Start::Latest,
+        (None, SourceKind::Push | SourceKind::Kafka(_)) => Start::Latest,
         (None, SourceKind::File { .. }) => Start::Earliest,
     };
     let bounds = context.host.event_time;

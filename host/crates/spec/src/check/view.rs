@@ -88,7 +88,7 @@ pub(super) fn view(
         limits,
         failures_to_pause,
         timestamp_column,
-        start: raw.start.map_or(source.start, plan_start),
+        start: raw.start.map_or_else(|| source.start.clone(), plan_start),
         output: sink,
         offline: raw.offline.as_ref().is_some_and(|offline| offline.value),
         feature_start: raw.feature_start_time.map(|Instant(time)| time),

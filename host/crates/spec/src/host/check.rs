@@ -7,7 +7,7 @@ use super::substitute::{Environment, ProcessEnvironment, substitute};
 use crate::check::in_order;
 use crate::diagnostic::{Code, Diagnostic, SourceFile, Spot};
 use crate::files::read_file;
-use crate::plan::{EventTimeBounds, HostPlan};
+use crate::plan::{DeadLetterPlan, EventTimeBounds, HostPlan};
 use crate::raw::{ByteSize, Instant, Micros, Name, RawHost, Read, Reader, Spanned};
 use crate::yaml;
 
@@ -41,7 +41,9 @@ fn absolute(mut plan: HostPlan) -> HostPlan {
     let made = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     plan.data_dir = made(&plan.data_dir);
     plan.files_root = made(&plan.files_root);
-    plan.dead_letter = plan.dead_letter.as_ref().map(made);
+    if let DeadLetterPlan::File(path) = &plan.dead_letter {
+        plan.dead_letter = DeadLetterPlan::File(made(path));
+    }
     plan
 }
 
@@ -97,7 +99,9 @@ fn fill_in(plan: &mut HostPlan, raw: &RawHost, folder: &Path, problems: &mut Vec
     };
     plan.data_dir = path(raw.data_dir.as_ref()).unwrap_or_else(|| plan.data_dir.clone());
     plan.files_root = path(raw.files_root.as_ref()).unwrap_or_else(|| plan.files_root.clone());
-    plan.dead_letter = path(raw.dead_letter.as_ref().map(|dead_letter| &dead_letter.file.path));
+    if let Some(file) = path(raw.dead_letter.as_ref().map(|dead_letter| &dead_letter.file.path)) {
+        plan.dead_letter = DeadLetterPlan::File(file);
+    }
     if let Some(event_time) = &raw.event_time {
         plan.event_time = EventTimeBounds {
             earliest: event_time.earliest.map_or(plan.event_time.earliest, |Instant(time)| time.0),
@@ -118,8 +122,6 @@ fn fill_in(plan: &mut HostPlan, raw: &RawHost, folder: &Path, problems: &mut Vec
         }
     }
     sizes(plan, raw, problems);
-    let connections = raw.connections.iter().flat_map(|connections| &connections.0);
-    plan.connections = connections.map(|(name, _)| name.value.0.clone()).collect();
 }
 
 fn sizes(plan: &mut HostPlan, raw: &RawHost, problems: &mut Vec<Diagnostic>) {

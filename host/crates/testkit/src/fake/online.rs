@@ -185,6 +185,24 @@ impl Ledger for MemoryStore {
             move_on(&mut lock(&self.state).visible, view, partition, *through);
         }
     }
+
+    fn rewind(&self, view: &str, to: &model::online::Starts, generation: &GenerationEntry, epoch: u32) -> Result<(), Failure> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        for (partition, position) in to {
+            let place = (view.to_owned(), partition.clone());
+            for rows in [&mut state.visible, &mut state.durable] {
+                rows.positions.remove(&place);
+                rows.positions.extend(position.map(|position| (place.clone(), position)));
+            }
+        }
+        drop(guard);
+        self.note(view, |ledger| {
+            ledger.started.extend(to.clone());
+            ledger.generations = vec![generation.clone()];
+            ledger.epoch = epoch;
+        })
+    }
 }
 
 fn move_on(rows: &mut Rows, view: &str, partition: &Partition, through: Position) {

@@ -135,6 +135,19 @@ impl OutputStream for MemoryOutput {
             Ok(())
         })
     }
+
+    fn rewind(&self, view: &str, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
+        let _ = epoch;
+        let mut state = lock(&self.state);
+        let place = (view.to_owned(), partition.clone());
+        state.written.remove(&place);
+        state.positions.remove(&place);
+        if let Some(to) = to {
+            state.written.insert(place.clone(), to);
+            state.positions.insert(place, to);
+        }
+        Ok(())
+    }
 }
 
 fn sync(state: &mut State) {

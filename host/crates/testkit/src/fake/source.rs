@@ -9,7 +9,7 @@ use bytes::Bytes;
 use model::batch::RawBatch;
 use model::error::Failure;
 use model::position::{Covers, Partition, Position, PositionColumn};
-use model::source::{BatchBudget, Positions, ReadEvent, Reader, Source};
+use model::source::{BatchBudget, Positions, ReadEvent, Reader, Source, ViewProgress};
 
 use super::trouble::{Failures, lock};
 
@@ -101,7 +101,12 @@ impl Source for MemorySource {
         Ok(Box::new(MemoryReader { state, failures, next: next.collect(), turn: 0 }))
     }
 
-    fn release(&self, partition: &Partition, through: &Position) -> Result<(), Failure> {
+    fn release(
+        &self,
+        partition: &Partition,
+        through: &Position,
+        _views: &BTreeMap<String, ViewProgress>,
+    ) -> Result<(), Failure> {
         if let Some(log) = lock(&self.state.logs).get_mut(partition) {
             log.released = log.released.max(Some(*through));
         }
@@ -173,5 +178,6 @@ pub fn raw_batch(partition: &Partition, first: u64, payloads: &[impl AsRef<[u8]>
         ingest_times: Vec::new(),
         ingest_time: INGEST_TIME,
         covers: Covers { first: Position::from_u64(first), through: Position::from_u64(last) },
+        attributes: model::batch::Attributes::default(),
     }
 }

@@ -93,6 +93,7 @@ pub fn raw_batch<P: AsRef<[u8]>>(first: u64, events: &[P]) -> RawBatch {
         ingest_times: Vec::new(),
         ingest_time: FIRST_MICROS,
         covers: Covers { first: Position::from_u64(first), through: Position::from_u64(last) },
+        attributes: model::batch::Attributes::default(),
     }
 }
 

@@ -93,6 +93,7 @@ impl Ledgers {
         let views = self.lock();
         let Some(entry) = views.get(view) else { return ViewLedger::default() };
         ViewLedger {
+            epoch: 0,
             generations: entry.generations.clone(),
             started: entry.started.clone(),
             online: entry
@@ -101,6 +102,17 @@ impl Ledgers {
                 .filter_map(|(partition, progress)| Some((partition.clone(), progress.durable?)))
                 .collect(),
         }
+    }
+
+    pub(super) fn rewind(
+        &self,
+        view: &str,
+        _to: &model::online::Starts,
+        _generation: &GenerationEntry,
+        _epoch: u32,
+        _disk: &Disk,
+    ) -> Result<(), Failure> {
+        Err(Failure::stop(format!("rewind view `{view}`: not built yet")))
     }
 
     pub(super) fn start(

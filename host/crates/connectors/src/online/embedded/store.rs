@@ -154,4 +154,8 @@ impl Ledger for EmbeddedStore {
     fn advance(&self, view: &str, partition: &Partition, through: &Position) {
         self.core.ledger.advance(view, partition, through);
     }
+
+    fn rewind(&self, view: &str, to: &model::online::Starts, generation: &GenerationEntry, epoch: u32) -> Result<(), Failure> {
+        self.core.ledger.rewind(view, to, generation, epoch, &self.core.disk)
+    }
 }

@@ -69,6 +69,10 @@ impl OutputStream for FileOutput {
         };
         Box::pin(answer(receiver))
     }
+
+    fn rewind(&self, _view: &str, _partition: &Partition, _to: Option<Position>, _epoch: u32) -> Result<(), Failure> {
+        Err(Failure::stop(format!("rewind: not built yet")))
+    }
 }
 
 impl Drop for FileOutput {

@@ -312,6 +312,7 @@ impl FileReader {
             ingest_times: Vec::new(),
             ingest_time: self.shared.clock.now().0,
             covers,
+            attributes: model::batch::Attributes::default(),
         }
     }
 

@@ -159,7 +159,12 @@ impl Source for FileSource {
         Ok(Box::new(FileReader::new(Arc::clone(&self.shared), partition.clone(), after)?))
     }
 
-    fn release(&self, partition: &Partition, through: &Position) -> Result<(), Failure> {
+    fn release(
+        &self,
+        partition: &Partition,
+        through: &Position,
+        _views: &std::collections::BTreeMap<String, model::source::ViewProgress>,
+    ) -> Result<(), Failure> {
         self.check_partition(partition)?;
         let place = self.place(through)?;
         self.shared.ledger().release(place.ordinal).map_err(|error| {

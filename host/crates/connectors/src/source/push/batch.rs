@@ -78,6 +78,7 @@ pub(super) fn assemble(
             first: Position::from_u64(from),
             through: Position::from_u64(from + (rows as u64).saturating_sub(1)),
         },
+        attributes: model::batch::Attributes::default(),
     }
 }
 

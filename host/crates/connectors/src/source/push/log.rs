@@ -206,7 +206,12 @@ impl Source for PushLog {
         Ok(Box::new(PushReader::new(Arc::clone(&self.core), partition.clone(), first)))
     }
 
-    fn release(&self, partition: &Partition, through: &Position) -> Result<(), Failure> {
+    fn release(
+        &self,
+        partition: &Partition,
+        through: &Position,
+        _views: &std::collections::BTreeMap<String, model::source::ViewProgress>,
+    ) -> Result<(), Failure> {
         self.check_partition(partition)?;
         let next = self.sequence(through)?.saturating_add(1);
         self.core.files.release(next).map_err(|error| {

@@ -322,7 +322,7 @@ fn repeats_get_the_first_answer() {
         for _ in 0..30 {
             push(&log, &["filler"]).unwrap();
         }
-        log.release(&Partition::new("0"), &log.end(&Partition::new("0")).unwrap().unwrap()).unwrap();
+        log.release(&Partition::new("0"), &log.end(&Partition::new("0")).unwrap().unwrap(), &std::collections::BTreeMap::new()).unwrap();
         assert!(segments(directory.path()).len() < 3);
     }
     assert!(!push_as(&log, &rows, "p", 8).unwrap().repeated);
@@ -344,10 +344,10 @@ fn a_full_log_refuses_until_something_is_released() {
     assert_eq!(error.to_string(), "the log of source `ads` is full: its views have to catch up first");
     assert!(log.unreleased_bytes() >= 4_000, "{}", log.unreleased_bytes());
     let partition = Partition::new("0");
-    log.release(&partition, &Position::from_u64(accepted / 2)).unwrap();
+    log.release(&partition, &Position::from_u64(accepted / 2), &std::collections::BTreeMap::new()).unwrap();
     assert!(log.unreleased_bytes() < 4_000);
     push(&log, &["more"]).unwrap();
-    log.release(&partition, &Position::from_u64(accepted)).unwrap();
+    log.release(&partition, &Position::from_u64(accepted), &std::collections::BTreeMap::new()).unwrap();
     assert_eq!(log.unreleased_bytes(), 0);
     assert_eq!(segments(directory.path()).len(), 1);
 }
@@ -705,7 +705,7 @@ proptest! {
                 Happening::Push { rows, producer } => model.push(&log, &rows, producer),
                 Happening::Release { share } => {
                     let through = model.rows.len() * usize::from(share) / 256;
-                    log.release(&partition, &Position::from_u64(through as u64)).unwrap();
+                    log.release(&partition, &Position::from_u64(through as u64), &std::collections::BTreeMap::new()).unwrap();
                 }
                 Happening::Reopen => {
                     log.close();

@@ -133,6 +133,7 @@ impl Validator {
                 first: Position::from_u64(0),
                 through: Position::from_u64((rows as u64).saturating_sub(1)),
             },
+            attributes: model::batch::Attributes::default(),
         };
         let pooled = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // A decoder that panics is not put back.

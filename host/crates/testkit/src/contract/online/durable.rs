@@ -109,6 +109,7 @@ pub fn generations(place: &dyn Place) {
         ledger.begin_generation("clicks", &entry(2, &[(&second, 30)])).expect("notes a further partition");
     }
     let expected = ViewLedger {
+        epoch: 0,
         generations: vec![entry(1, &[]), entry(2, &[(&first, 20), (&second, 30)])],
         started: [(first.clone(), Some(Position::from_u64(7))), (second.clone(), None)].into(),
         online: Positions::new(),
