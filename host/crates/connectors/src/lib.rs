@@ -5,6 +5,7 @@
 pub mod catalog;
 pub mod codec;
 pub mod dead_letter;
+pub mod kafka;
 pub mod online;
 pub mod output;
 pub mod source;

@@ -1,0 +1,12 @@
+//! What the Kafka source, output stream and dead letters share: connections, the consumer group, errors, metrics.
+//!
+//! The only place that names librdkafka. Sources read with consumers of their own ([`crate::source::kafka`]); the
+//! *group* is one further consumer for each source that takes part in the consumer group and fetches nothing: it knows
+//! which partitions are this host's, and it commits. So heartbeats never wait for events, and events never for a
+//! rebalance.
+
+mod connection;
+mod group;
+
+pub use connection::{Connection, Sasl, SaslMechanism, Tls};
+pub use group::{Group, GroupOptions, GroupProtocol, TransactionOffsets};
