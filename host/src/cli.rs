@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::time::parse_rfc3339;
 
 /// Turns event streams into machine-learning features, transformed by sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
@@ -63,14 +64,18 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Run the views of a folder until told to stop.
     Run(RunArgs),
-    /// Check view files and components without running anything.
+    /// Check view files and components without running anything; with --connect also what they connect to.
     Check(CheckArgs),
+    /// Check the machine, the set-up and every connection, before or while a host runs.
+    Doctor(DoctorArgs),
     /// Make a new view from a template.
     New(NewArgs),
     /// Build the transforms of views that say how.
     Build(BuildArgs),
     /// Read the features of an entity from a running host.
     Get(GetArgs),
+    /// Have a view of a running host take events again from a point on.
+    Rewind(RewindArgs),
     /// List the views of a running host, or what can be plugged in.
     List(ListArgs),
     /// Make up events that fit a source's schema.
@@ -79,6 +84,9 @@ pub(crate) enum Command {
     Schema(SchemaArgs),
     /// Measure this build on this machine against its limits and peers.
     Bench(BenchArgs),
+    /// One side of `host bench kafka`, in a process of its own.
+    #[command(hide = true)]
+    BenchPart(BenchPartArgs),
     /// Print a completion script for a shell.
     Completion(CompletionArgs),
 }
@@ -126,7 +134,10 @@ pub(crate) struct ConfigArg {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 nothing found, 1 problems found, 2 wrong usage")]
+#[command(
+    after_help = "Examples:\n  host check views\n  host check views --connect        also brokers, credentials, topics, rights, record sizes\n\n\
+    Exit codes: 0 nothing found, 1 problems found, 2 wrong usage"
+)]
 pub(crate) struct CheckArgs {
     /// Folder of view files.
     #[arg(value_name = "DIR", default_value = "views", env = "HOST_VIEWS")]
@@ -139,6 +150,32 @@ pub(crate) struct CheckArgs {
     /// What counts as a problem beside errors.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) deny: Option<Deny>,
+    /// Also try every connection, topic and consumer group that the files name. Changes nothing there.
+    #[arg(long)]
+    pub(crate) connect: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Looks at the data directory, free space, limits of the system and compilers for transforms; tries every\n\
+    connection of host.yaml, and every topic, group and output that the view files name, including what only an\n\
+    operator would notice: rights to write, transactions, clocks that disagree.\n\
+    Nothing is changed but for a transaction that is begun and aborted where a view asks for `exactly_once`.\n\n\
+    With --format json: an array of {check, subject, verdict, message, help}; verdicts: good, warning, error.\n\n\
+    Exit codes: 0 no error, 1 errors found, 2 wrong usage"
+)]
+pub(crate) struct DoctorArgs {
+    /// Folder of view files; without one only the machine and the connections are checked.
+    #[arg(value_name = "DIR", env = "HOST_VIEWS")]
+    pub(crate) views: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Where the host keeps its data; overrides `data_dir` of host.yaml.
+    #[arg(long, value_name = "DIR", env = "HOST_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How the report looks.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
 }
 
 /// What else counts as a problem.
@@ -166,9 +203,19 @@ pub(crate) struct NewViewArgs {
     /// Language of the transform.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     pub(crate) lang: Language,
+    /// Where its events come from, and its results go: HTTP and a file, or Kafka topics.
+    #[arg(long, value_enum, default_value_t = NewSource::Push)]
+    pub(crate) source: NewSource,
     /// Folder of view files; the view gets a folder of its own in it.
     #[arg(long, value_name = "DIR", default_value = "views", env = "HOST_VIEWS")]
     pub(crate) dir: PathBuf,
+}
+
+/// Sources that there is a template for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewSource {
+    Push,
+    Kafka,
 }
 
 /// Languages that there is a template for.
@@ -233,6 +280,69 @@ pub(crate) struct GetArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "POINT is one of:\n  earliest                 the oldest event that the source still has\n  \
+    latest                   what comes from now on; what lies between is skipped\n  \
+    committed                where the consumer group is\n  \
+    2026-01-02T03:04:05Z     the first event that the source recorded then or later\n  \
+    1200                     the event with this number (a Kafka offset), in every partition\n  \
+    ads-0:1200,ads-1:0       these events; other partitions stay. `0:1200` will do where one topic has a partition 0\n\n\
+    The view takes those events again with its present transform, and emits them again in a new epoch, so that consumers\n\
+    which drop repeats accept them. Rows stay until newer ones replace them. A host rewinds the partitions that it reads:\n\
+    where several hosts share a source, send the command to each.\n\n\
+    Examples:\n  host rewind user_impression_counts --to 2026-11-20T00:00:00Z\n  host rewind user_impression_counts --to 0:1200,1:990 --url http://host-2:6566"
+)]
+pub(crate) struct RewindArgs {
+    /// The view.
+    pub(crate) view: String,
+    /// Where it begins again.
+    #[arg(long, value_name = "POINT", value_parser = RewindTo::parse)]
+    pub(crate) to: RewindTo,
+    #[command(flatten)]
+    pub(crate) url: UrlArg,
+    /// How the result looks.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+/// A point to rewind to, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RewindTo {
+    /// A word or a time: the host knows which.
+    Text(String),
+    /// A number for every partition.
+    Number(u64),
+    /// Partitions and numbers, in the order typed.
+    Numbers(Vec<(String, u64)>),
+}
+
+impl RewindTo {
+    /// Reads what was typed. Words and times are judged here too, so that slips are found before a host is asked.
+    fn parse(text: &str) -> Result<Self, String> {
+        if matches!(text, "earliest" | "latest" | "committed") || parse_rfc3339(text.as_bytes()).is_ok() {
+            return Ok(Self::Text(text.to_owned()));
+        }
+        if let Ok(number) = text.parse() {
+            return Ok(Self::Number(number));
+        }
+        let pair = |pair: &str| {
+            let (partition, number) = pair.rsplit_once(':')?;
+            let partition = partition.trim();
+            (!partition.is_empty()).then_some((partition.to_owned(), number.trim().parse().ok()?))
+        };
+        text.split(',').map(pair).collect::<Option<_>>().map(Self::Numbers).ok_or_else(|| {
+            "expected `earliest`, `latest`, `committed`, a time such as `2026-01-02T03:04:05Z`, an offset, or \
+             `PARTITION:OFFSET,…`"
+                .to_owned()
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  host list views              states, partitions and lag of a running host's views\n  \
+    host list streams            its Kafka sources: group, topics, partitions\n  host list sources            what this build can read"
+)]
 pub(crate) struct ListArgs {
     /// What to list.
     #[arg(value_enum)]
@@ -249,6 +359,8 @@ pub(crate) struct ListArgs {
 pub(crate) enum ListWhat {
     /// The views of a running host and how they are doing.
     Views,
+    /// The sources of a running host whose partitions hosts share: consumer group, topics, partitions.
+    Streams,
     /// Kinds of stream source in this build.
     Sources,
     /// Payload formats in this build.
@@ -310,7 +422,7 @@ pub(crate) enum SchemaOf {
 #[derive(Debug, Args)]
 #[command(after_help = "With --format json: an array of {figure, value, unit, against, ratio, goal, met}.")]
 pub(crate) struct BenchArgs {
-    /// Measure only this group [possible values: sandbox, decode, record, store, flow, push, read, swap, idle].
+    /// Measure only this group [possible values: sandbox, decode, record, store, flow, push, read, swap, idle, kafka].
     pub(crate) group: Option<String>,
     /// How the result looks.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -321,6 +433,99 @@ pub(crate) struct BenchArgs {
     /// Less work for each figure: a smoke test, not a measurement.
     #[arg(long)]
     pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaBenchArgs,
+}
+
+/// The broker and the peers of the group `kafka`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Group kafka")]
+pub(crate) struct KafkaBenchArgs {
+    /// A broker that runs, without security.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) bootstrap: Option<String>,
+    /// Its process, to report what it uses.
+    #[arg(long, value_name = "PID", requires = "bootstrap")]
+    pub(crate) broker_pid: Option<u32>,
+    /// Folder with Kafka's jars, to start a broker of its own; `cargo xtask setup` makes one.
+    #[arg(long, value_name = "DIR", conflicts_with = "bootstrap")]
+    pub(crate) kafka_libs: Option<PathBuf>,
+    /// How often each side takes its turn.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Only these parts.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = ["throughput", "latency", "memory"])]
+    pub(crate) only: Vec<String>,
+    /// Of the throughput, only these sides; ratios to others are not a number then.
+    #[arg(long, value_name = "SIDES", value_delimiter = ',', value_parser = ["l1", "l1-bare", "l2", "null", "embedded", "embedded-many", "peers"])]
+    pub(crate) sides: Vec<String>,
+    /// Minutes for which memory is watched [default: 0, not at all].
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) minutes: u64,
+    /// An engine on a virtual machine to measure too; the command finds KAFKA_BOOTSTRAP, KAFKA_INPUT and KAFKA_OUTPUT.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub(crate) jvm_peer: Vec<String>,
+    /// The same for one in Python.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub(crate) python_peer: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchPartArgs {
+    #[command(subcommand)]
+    pub(crate) part: BenchPart,
+}
+
+/// A side of `host bench kafka`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchPart {
+    /// Consume and produce by hand.
+    Relay(RelayArgs),
+    /// `run` with an online store that forgets its rows.
+    NullStore(RunArgs),
+    /// Make a topic, full of ad events.
+    Generate(GenerateTopicArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateTopicArgs {
+    /// The broker.
+    #[arg(long)]
+    pub(crate) bootstrap: String,
+    /// The topic, which does not exist.
+    #[arg(long)]
+    pub(crate) topic: String,
+    /// Number of events.
+    #[arg(long, default_value_t = 2_000_000)]
+    pub(crate) events: u64,
+    /// Number of users.
+    #[arg(long, default_value_t = 50_000)]
+    pub(crate) users: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    /// The broker.
+    #[arg(long)]
+    pub(crate) bootstrap: String,
+    /// The topic to read.
+    #[arg(long)]
+    pub(crate) input: String,
+    /// The topic to write.
+    #[arg(long)]
+    pub(crate) output: String,
+    /// Put out ready-made records.
+    #[arg(long)]
+    pub(crate) ready_made: bool,
+    /// Records carry no header.
+    #[arg(long)]
+    pub(crate) no_header: bool,
+    /// Client settings of the producer, by librdkafka's names.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) producer: Vec<String>,
+    /// Client settings of the consumer.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) consumer: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -336,4 +541,37 @@ pub(crate) enum Shell {
     Bash,
     Zsh,
     Fish,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&RewindTo>) {
+        assert_eq!(RewindTo::parse(text).ok().as_ref(), expected, "{text}");
+    }
+
+    #[test]
+    fn points_are_words_times_and_offsets() {
+        for text in ["earliest", "latest", "committed", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.5+01:00"]
+        {
+            check(text, Some(&RewindTo::Text(text.to_owned())));
+        }
+        check("0", Some(&RewindTo::Number(0)));
+        let pairs = |pairs: &[(&str, u64)]| {
+            RewindTo::Numbers(pairs.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect())
+        };
+        check("3:7", Some(&pairs(&[("3", 7)])));
+        check("web-ads-0:12, web-ads-1:0", Some(&pairs(&[("web-ads-0", 12), ("web-ads-1", 0)])));
+        for text in ["", "yesterday", "-1", "1.5", "a:", ":1", "0:1,", "0:x", "2026-01-02"] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

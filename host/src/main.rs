@@ -28,13 +28,16 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => cmd::run::run(&args),
         Command::Check(args) => cmd::check::check(&args),
+        Command::Doctor(args) => cmd::doctor::doctor(&args),
         Command::New(args) => cmd::new::new(&args),
         Command::Build(args) => cmd::build::build(&args),
         Command::Get(args) => cmd::get::get(&args),
+        Command::Rewind(args) => cmd::rewind::rewind(&args),
         Command::List(args) => cmd::list::list(&args),
         Command::Generate(args) => cmd::generate::generate(&args),
         Command::Schema(args) => cmd::schema::schema(&args),
         Command::Bench(args) => cmd::bench::bench(&args),
+        Command::BenchPart(args) => cmd::bench::bench_part(&args.part),
         Command::Completion(args) => cmd::completion::completion(&args),
     };
     report::conclude(result, running)

@@ -1,6 +1,6 @@
 //! What a command is about: the files of a views folder, the host's settings, and what they come to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use spec::check::Report;
 use spec::diagnostic::{Diagnostic, Severity};
@@ -15,6 +15,8 @@ const DEFAULT_SETTINGS: &str = "host.yaml";
 pub(crate) struct Project {
     /// The host's settings.
     pub(crate) settings: HostPlan,
+    /// The file that they were read from, if one was named.
+    settings_file: Option<PathBuf>,
     /// The plan and every problem.
     pub(crate) report: Report,
 }
@@ -22,7 +24,20 @@ pub(crate) struct Project {
 impl Project {
     /// Reads everything. Fails only if the settings cannot be used or the folder is not there.
     pub(crate) fn read(views: &Path, settings: Option<&Path>) -> Result<Self, Stopped> {
-        Self::with_settings(views, read_settings(settings)?)
+        let project = Self::with_settings(views, read_settings(settings)?)?;
+        Ok(Self { settings_file: settings.map(Path::to_owned), ..project })
+    }
+
+    /// Reads settings, and view files if a folder is named.
+    pub(crate) fn for_doctor(views: Option<&Path>, settings: Option<&Path>) -> Result<Self, Stopped> {
+        match views {
+            Some(views) => Self::read(views, settings),
+            None => Ok(Self {
+                settings: read_settings(settings)?,
+                settings_file: settings.map(Path::to_owned),
+                report: Report::default(),
+            }),
+        }
     }
 
     /// Reads view files under default settings: building does not depend on them.
@@ -40,7 +55,12 @@ impl Project {
         }
         let files = spec::files::read_views(views);
         let report = spec::check::check(&files, &settings);
-        Ok(Self { settings, report })
+        Ok(Self { settings, settings_file: None, report })
+    }
+
+    /// The file where settings are, or would be.
+    pub(crate) fn settings_file(&self) -> &Path {
+        self.settings_file.as_deref().unwrap_or(Path::new(DEFAULT_SETTINGS))
     }
 
     /// Prints every problem on stderr.

@@ -23,12 +23,14 @@ const MAY_USE: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that only these may name: products, formats and engines stay behind one door each.
-const ONLY: [(&str, &[&str]); 9] = [
+const ONLY: [(&str, &[&str]); 10] = [
     ("wasmtime", &["wasm"]),
     ("wasmtime-wasi", &["wasm"]),
     ("wit-component", &["wasm"]),
     // The benchmark writes the store underneath by itself: it is the peer.
     ("fjall", &["connectors", "host"]),
+    // The tests write and read topics as anybody else would.
+    ("rdkafka", &["connectors", "tests"]),
     ("hyper", &["serve"]),
     ("clap", &["host"]),
     ("notify", &["host"]),

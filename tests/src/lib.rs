@@ -2,12 +2,17 @@
 //!
 //! Nothing here looks inside the host; what is asserted came over HTTP, from files, or from its exit.
 
+mod certs;
 mod host;
+pub mod kafka;
+mod proxy;
 mod services;
 mod wait;
 mod workspace;
 
+pub use certs::{Certificates, openssl};
 pub use host::{Answer, Host, free_address};
+pub use proxy::{Proxy, Way, api};
 pub use services::require;
 pub use wait::{LIMIT, eventually};
 pub use workspace::{Workspace, checkout, guest, host_binary};

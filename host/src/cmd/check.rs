@@ -1,4 +1,4 @@
-//! `host check`: everything that can be known without running.
+//! `host check`: everything that can be known without running, and with `--connect` without changing anything.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use spec::diagnostic::{Code, Diagnostic, render_text, to_json};
 use spec::plan::ViewPlan;
 
 use crate::cli::{CheckArgs, Format};
+use crate::cmd::connect;
 use crate::components::{Library, Refusal};
 use crate::project::{Project, has_errors};
 use crate::report::Stopped;
@@ -18,6 +19,9 @@ pub(crate) fn check(args: &CheckArgs) -> Result<(), Stopped> {
     let mut problems = project.report.diagnostics.clone();
     problems.extend(spec::check::missing_files(&project.report.plan));
     problems.extend(components(&project)?);
+    if args.connect {
+        problems.extend(connect::problems(&project));
+    }
     let failing = has_errors(&problems) || (args.deny.is_some() && !problems.is_empty());
     match args.format {
         Format::Json => results::print(&format!("{:#}\n", to_json(&problems)))?,

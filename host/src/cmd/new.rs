@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::cli::{Language, NewArgs, NewViewArgs, NewWhat};
+use crate::cli::{Language, NewArgs, NewSource, NewViewArgs, NewWhat};
 use crate::cmd::build;
 use crate::report::Stopped;
 
@@ -33,14 +33,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<(), Stopped> {
     if args.lang == Language::Rust {
         build::vendor(&args.dir)?;
     }
-    let (views, view) = (args.dir.display(), folder.display());
-    anstream::eprintln!(
-        "made {view}\n\nnext:\n  host build {views}\n  host check {views}\n  host run --views {views}\n\
-         and then, from another shell:\n  \
-         curl -X POST localhost:6566/v1/push/{name}_events --data-binary @{view}/events.ndjson\n  \
-         host get {name} user_id=u1",
-        name = args.name
-    );
+    anstream::eprintln!("made {}\n\n{}", folder.display(), next_steps(args, &folder));
     Ok(())
 }
 
@@ -50,21 +43,48 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// What to type next.
+fn next_steps(args: &NewViewArgs, folder: &Path) -> String {
+    let (views, view, name) = (args.dir.display(), folder.display(), &args.name);
+    let last = format!("host get {name} user_id=u1");
+    match args.source {
+        NewSource::Push => format!(
+            "next:\n  host build {views}\n  host check {views}\n  host run --views {views}\n\
+             and then, from another shell:\n  \
+             curl -X POST localhost:6566/v1/push/{name}_events --data-binary @{view}/events.ndjson\n  {last}"
+        ),
+        NewSource::Kafka => format!(
+            "the view reads topic {name}_events and writes topic {name}_features through the connection `main`;\n\
+             if ./host.yaml does not have it yet, add\n  \
+             connections:\n    main: {{ kafka: {{ bootstrap_servers: \"localhost:9092\" }} }}\n\n\
+             next:\n  host build {views}\n  host check --connect {views}\n  host run --views {views}\n\
+             and then, from another shell:\n  \
+             kcat -P -b localhost:9092 -t {name}_events {view}/events.ndjson\n  {last}"
+        ),
+    }
+}
+
+/// The view file.
+fn view(args: &NewViewArgs, build: &str) -> String {
+    let text = VIEW.replace("BUILD", build);
+    match args.source {
+        NewSource::Push => text,
+        NewSource::Kafka => KAFKA.iter().fold(text, |text, (push, kafka)| text.replace(push, kafka)),
+    }
+}
+
 /// All files of a new view, by path within its folder.
 fn files(args: &NewViewArgs) -> Vec<(PathBuf, String)> {
     let fill = |template: &str| template.replace("NAME", &args.name);
     let mut files = vec![("events.ndjson".into(), fill(EVENTS)), ("samples.ndjson".into(), fill(EVENTS))];
     match args.lang {
         Language::Rust => files.extend([
-            ("view.yaml".into(), fill(&VIEW.replace("BUILD", "rust: guest"))),
+            ("view.yaml".into(), fill(&view(args, "rust: guest"))),
             ("guest/Cargo.toml".into(), fill(RUST_MANIFEST)),
             ("guest/src/lib.rs".into(), fill(include_str!("new/lib.rs.txt"))),
         ]),
         Language::Python => files.extend([
-            (
-                "view.yaml".into(),
-                fill(&VIEW.replace("BUILD", "python: guest.py").replace(SAMPLES, PYTHON_LIMITS)),
-            ),
+            ("view.yaml".into(), fill(&view(args, "python: guest.py").replace(SAMPLES, PYTHON_LIMITS))),
             ("guest.py".into(), fill(include_str!("new/guest.py.txt"))),
         ]),
     }
@@ -78,6 +98,19 @@ const PYTHON_LIMITS: &str =
     "    samples: samples.ndjson\n    limits: { memory: 128MiB, time: 1s, batches_per_instance: 500 }\n";
 
 const VIEW: &str = include_str!("new/view.yaml.txt");
+
+/// What is otherwise in a view from topic to topic.
+const KAFKA: [(&str, &str); 3] = [
+    (
+        "# Where events come from: POST them to /v1/push/NAME_events, one JSON object a line.\n",
+        "# Where events come from: records of a topic, one JSON object each. `main` is a connection of host.yaml.\n",
+    ),
+    ("  push: {}\n", "  kafka: { connection: main, topic: NAME_events, start: earliest }\n"),
+    (
+        "    file: { path: NAME.out.ndjson }\n",
+        "    kafka: { connection: main, topic: NAME_features, create: { partitions: 4 } }\n",
+    ),
+];
 
 const EVENTS: &str = r#"{"user": "u1", "page": "/home", "seconds": 12.5, "timestamp": "2026-01-02T03:04:05.000001Z"}
 {"user": "u2", "page": "/cart", "seconds": 3.0, "timestamp": "2026-01-02T03:04:06.000002Z"}
@@ -105,3 +138,30 @@ strip = "debuginfo"   # names of functions stay: back-traces are readable
 # A guest is a workspace of its own, wherever it lies.
 [workspace]
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn view_of(source: NewSource) -> String {
+        let args =
+            NewViewArgs { name: "clicks".to_owned(), lang: Language::Rust, source, dir: "views".into() };
+        let files = files(&args);
+        files.into_iter().find(|(path, _)| path == Path::new("view.yaml")).unwrap().1
+    }
+
+    #[test]
+    fn a_view_from_topic_to_topic_names_no_file_and_no_push() {
+        let view = view_of(NewSource::Kafka);
+        assert!(!view.contains("push") && !view.contains("file:"), "{view}");
+        assert!(
+            view.contains("  kafka: { connection: main, topic: clicks_events, start: earliest }\n"),
+            "{view}"
+        );
+        assert!(view.contains(
+            "    kafka: { connection: main, topic: clicks_features, create: { partitions: 4 } }\n"
+        ));
+        assert!(view_of(NewSource::Push).contains("  push: {}\n"));
+    }
+}

@@ -13,20 +13,28 @@ use tokio::sync::oneshot;
 use crate::cli::RunArgs;
 use crate::project::Project;
 use crate::report::Stopped;
-use crate::running::{Parts, Reload, Running, Waker, Watch, spawn};
+use crate::running::{Online, Parts, Reload, Running, Waker, Watch, spawn};
 
 /// Threads that serve HTTP. Transforms run on threads of their own.
 const SERVE_THREADS: usize = 2;
 
 /// Free bytes on the data directory's disk below which the host is not ready. With less, the online store writes no
 /// checkpoint.
-const DISK_RESERVE: u64 = 128 << 20;
+pub(crate) const DISK_RESERVE: u64 = 128 << 20;
 
 /// How often free space is looked at.
 const DISK_POLL: Duration = Duration::from_secs(2);
 
+/// How often the host looks which partitions are its own. Longer, and answers are silent for longer about what they lack.
+const SHARES_POLL: Duration = Duration::from_secs(1);
+
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Stopped> {
+    run_with(args, |store| Arc::clone(store) as _)
+}
+
+/// Runs with rows going to what `online` makes of the embedded store.
+pub(crate) fn run_with(args: &RunArgs, online: Online) -> Result<(), Stopped> {
     let mut project = Project::read(&args.views, args.config.config.as_deref())?;
     if let Some(data_dir) = &args.data_dir {
         project.settings.data_dir.clone_from(data_dir);
@@ -52,7 +60,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Stopped> {
         .build()
         .context("cannot start the runtime")?;
     let server = Server::bind(listen).map_err(|error| Stopped::Unavailable(error.to_string()))?;
-    let parts = Arc::new(Parts::open(project.settings.clone())?);
+    let parts = Arc::new(Parts::open(project.settings.clone(), online)?);
     // Served from now on, so that probes are told that the host is starting.
     let (stop, stopped) = oneshot::channel::<()>();
     let address = server.local_addr();
@@ -97,6 +105,7 @@ fn follow_and_wait(
     let reload = Reload { views: args.views.clone(), parts: Arc::clone(parts), poll };
     let (waker, thread) = spawn(reload, running, watch, pending)?;
     let disk = runtime.spawn(watch_disk(Arc::clone(parts)));
+    let shares = runtime.spawn(watch_shares(Arc::clone(parts)));
     if parts.health.phase() == Phase::Starting {
         parts.health.set_phase(Phase::Ready);
         tracing::info!(
@@ -112,6 +121,7 @@ fn follow_and_wait(
         tracing::error!("the thread that follows the files panicked");
     }
     disk.abort();
+    shares.abort();
     // Intake ends with the server; what it has acknowledged is drained by the caller.
     drop(stop);
     Ok(signaled?)
@@ -134,6 +144,7 @@ async fn serve(server: Server, parts: Arc<Parts>, stopped: oneshot::Receiver<()>
     let state = ServeState {
         reader: Arc::clone(&parts.store) as _,
         overview: Arc::clone(&parts.flow) as _,
+        control: Arc::clone(&parts.flow) as _,
         directory: Arc::clone(&parts.directory),
         clock: Arc::clone(&parts.clock),
         registry: Arc::clone(&parts.registry),
@@ -179,6 +190,20 @@ async fn follow_signals(parts: Arc<Parts>, waker: Waker) -> anyhow::Result<()> {
         std::process::exit(70);
     });
     Ok(())
+}
+
+/// Answers say how much of a stream this host reads, where others read the rest.
+async fn watch_shares(parts: Arc<Parts>) {
+    let mut interval = tokio::time::interval(SHARES_POLL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let parts = Arc::clone(&parts);
+        // Asks brokers now and then, which may be away.
+        if let Err(error) = tokio::task::spawn_blocking(move || parts.kafka.refresh_shares()).await {
+            tracing::error!(%error, "cannot look how much of each source is this host's");
+        }
+    }
 }
 
 /// A full disk makes the host unready before anything fails.

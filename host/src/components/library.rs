@@ -59,6 +59,8 @@ pub(crate) enum Refusal {
     Unfit(Vec<Diagnostic>),
     /// Something beside the component is in the way and may go away by itself.
     Unavailable(String),
+    /// Somebody has to mend something that nobody here hears of, such as a topic that is missing.
+    Unmet(String),
     /// Anything else, in words.
     Refused(String),
 }
@@ -73,9 +75,10 @@ impl fmt::Display for Refusal {
                     path.display()
                 )
             }
-            Self::Incomplete(message) | Self::Unavailable(message) | Self::Refused(message) => {
-                f.write_str(message)
-            }
+            Self::Incomplete(message)
+            | Self::Unavailable(message)
+            | Self::Unmet(message)
+            | Self::Refused(message) => f.write_str(message),
             Self::Unfit(diagnostics) => {
                 let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
                 let messages: Vec<String> = errors.map(|diagnostic| diagnostic.message.clone()).collect();

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use connectors::output::file::FileOutput;
-use model::error::Failure;
 use model::output::OutputStream;
 use model::position::Partition;
 use model::source::Point;
 use pipeline::setup::{Adjustment, OlderComponent, OlderComponents, ViewSetup};
-use spec::plan::{OutputSink, SourceKind, SourcePlan, Start, ViewPlan};
+use spec::plan::{SourceKind, SourcePlan, Start, ViewPlan};
 
 use crate::components::{Admitted, Library};
 
@@ -18,7 +16,7 @@ pub(super) fn setup(
     view: &ViewPlan,
     source: &SourcePlan,
     admitted: &Admitted,
-    output: Option<Arc<FileOutput>>,
+    output: Option<Arc<dyn OutputStream>>,
 ) -> ViewSetup {
     let options = view.output.as_ref().map(|output| Arc::new(output.options.clone()));
     ViewSetup {
@@ -30,7 +28,7 @@ pub(super) fn setup(
         earliest: source.bounds.earliest,
         max_future: source.bounds.max_future,
         start: point(&view.start, source),
-        output: output.map(|output| output as Arc<dyn OutputStream>).zip(options),
+        output: output.zip(options),
         parallel_emit: view.output.as_ref().is_some_and(|output| output.parallel),
         failures_to_pause: view.failures_to_pause,
         older: older(library, view.name()),
@@ -49,7 +47,8 @@ fn point(start: &Start, source: &SourcePlan) -> Point {
                 SourceKind::Kafka(kafka) => kafka.topics.first().map_or("", String::as_str),
                 SourceKind::Push | SourceKind::File { .. } => "",
             };
-            let named = |(partition, offset): (&u32, &u64)| (Partition::new(format!("{topic}-{partition}")), *offset);
+            let named =
+                |(partition, offset): (&u32, &u64)| (Partition::new(format!("{topic}-{partition}")), *offset);
             Point::Numbers(offsets.iter().map(named).collect())
         }
     }
@@ -82,14 +81,6 @@ fn older(library: &Arc<Library>, view: &str) -> OlderComponents {
             None
         }
     })
-}
-
-/// Opens the output stream of a view.
-pub(super) fn open_output(sink: &OutputSink) -> Result<Arc<FileOutput>, Failure> {
-    match sink {
-        OutputSink::File { path } => FileOutput::open(path),
-        OutputSink::Kafka(_) => Err(Failure::stop("open a Kafka output: not wired yet")),
-    }
 }
 
 /// Whether the flow can go from one plan of a view to the other by replacing its transform alone.

@@ -5,23 +5,23 @@
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connectors::output::file::FileOutput;
 use model::error::{Disposition, Failure};
+use model::output::OutputStream;
 use pipeline::setup::SourceSetup;
 use serve::Phase;
 use spec::diff::{Change, Diff, Effect, ViewChange};
-use spec::plan::{Plan, SourcePlan, ViewPlan};
+use spec::plan::{OutputSink, Plan, SourcePlan, ViewPlan};
 
 use super::admission;
 use super::hold::Holds;
+use super::outputs::Outputs;
 use super::parts::Parts;
-use super::sources::OpenSource;
+use super::sources::{self, OpenSource};
 use super::told::Told;
-use crate::components::{Admitted, Refusal, Stamp};
+use crate::components::{Admitted, Library, Refusal, Stamp};
 use crate::project::Project;
 
 /// How long a view may be missing from the files before it stops. Editors and deployments delete and write again.
@@ -33,6 +33,9 @@ const INCOMPLETE_PAUSE: Duration = Duration::from_millis(100);
 /// When something is tried again that failed for want of a thing outside, such as room on the disk.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 
+/// When something is tried again that waits for an operator of another system. Each attempt admits the component anew.
+const UNMET_PAUSE: Duration = Duration::from_secs(5);
+
 /// How long a view may take to finish what it has begun before its source is closed under it.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -43,14 +46,15 @@ pub(crate) struct Running {
     plan: Plan,
     views: BTreeMap<String, View>,
     sources: BTreeMap<String, OpenSource>,
-    /// Outputs by file; several views may share one.
-    outputs: BTreeMap<PathBuf, Arc<FileOutput>>,
+    outputs: Outputs,
     /// Since when a view that runs is in no file.
     vanished: BTreeMap<String, Instant>,
     /// Views that never ran and are shown with what is wrong with their files.
     broken: BTreeSet<String>,
     /// Why sources cannot be opened; the same reason is logged once.
     closed: BTreeMap<String, String>,
+    /// Sources of whose events some transform takes the headers; one that was opened without them is opened anew.
+    headers: BTreeSet<String>,
     /// Changes of sources that running views cannot follow.
     holds: Holds,
     /// What the log has been told.
@@ -106,10 +110,11 @@ impl Running {
             plan: Plan::default(),
             views: BTreeMap::new(),
             sources: BTreeMap::new(),
-            outputs: BTreeMap::new(),
+            outputs: Outputs::default(),
             vanished: BTreeMap::new(),
             broken: BTreeSet::new(),
             closed: BTreeMap::new(),
+            headers: BTreeSet::new(),
             holds: Holds::default(),
             told: Told::default(),
         }
@@ -144,7 +149,7 @@ impl Running {
                 }
             }
         }
-        self.open_sources();
+        self.open_sources(&diff.views, &mut tried);
         let mut changed = BTreeSet::new();
         for change in diff.views {
             match change {
@@ -236,16 +241,17 @@ impl Running {
 
     /// Stops views that are gone, or whose source is, and closes those sources.
     fn stop_what_goes(&mut self, views: &[ViewChange], sources: &[Change<SourcePlan>]) {
-        let closing: Vec<&str> = sources
+        let closing: Vec<String> = sources
             .iter()
             .filter_map(|change| match change {
                 Change::Changed(source) => {
                     let reopens = spec::diff::reopens(&self.plan.sources[&source.name], source);
-                    reopens.then_some(source.name.as_str())
+                    reopens.then(|| source.name.clone())
                 }
-                Change::Removed(name) => Some(name.as_str()),
+                Change::Removed(name) => Some(name.clone()),
                 Change::Added(_) => None,
             })
+            .chain(self.without_headers())
             .collect();
         let mut stopping: Vec<String> = Vec::new();
         for change in views {
@@ -254,7 +260,7 @@ impl Running {
             }
         }
         for (name, view) in &self.plan.views {
-            if closing.contains(&view.source.as_str()) && !stopping.contains(name) {
+            if closing.contains(&view.source) && !stopping.contains(name) {
                 stopping.push(name.clone());
             }
         }
@@ -277,8 +283,8 @@ impl Running {
             }
         }
         for name in closing {
-            if let Some(source) = self.sources.remove(name) {
-                if let Err(error) = self.parts.flow.remove_source(name) {
+            if let Some(source) = self.sources.remove(&name) {
+                if let Err(error) = self.parts.flow.remove_source(&name) {
                     tracing::error!(source = name, %error, "cannot take the source out of the flow");
                 }
                 source.close();
@@ -296,24 +302,37 @@ impl Running {
         }
     }
 
-    /// Outputs that no view writes any more are synced and closed. A view that did not stop in time still has its
-    /// own: that is found here when the view returns.
+    /// Outputs that no view writes any more are synced and closed.
     fn close_outputs(&mut self) {
-        let used: Vec<PathBuf> = self.plan.views.values().filter_map(output_path).collect();
-        self.outputs.retain(|path, output| used.contains(path) || Arc::strong_count(output) > 1);
+        self.outputs.close_unused(&self.plan.views);
     }
 
     fn set_source(&mut self, source: SourcePlan) {
         self.plan.sources.insert(source.name.clone(), source);
     }
 
-    /// Opens sources that are not open; one that fails is tried again at the next look.
-    fn open_sources(&mut self) {
+    /// Sources that are open without the headers that a transform takes.
+    fn without_headers(&self) -> impl Iterator<Item = String> {
+        let lacks = |name: &&String| self.sources.get(*name).is_some_and(|open| !open.has_headers());
+        self.headers.iter().filter(lacks).cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Opens sources that are not open; one that fails is tried again at the next look. `coming`: views that are about to
+    /// start; what is compiled to look at them goes to `tried`.
+    fn open_sources(&mut self, coming: &[ViewChange], tried: &mut Vec<Admitted>) {
         for (name, plan) in &self.plan.sources {
             if self.sources.contains_key(name) {
                 continue;
             }
-            let opened = OpenSource::open(&self.parts, plan).and_then(|open| {
+            let coming = coming.iter().filter_map(|change| match change {
+                ViewChange::Added(view) | ViewChange::Changed { view, .. } => Some(view),
+                ViewChange::Removed(_) => None,
+            });
+            let views = coming.chain(self.plan.views.values()).filter(|view| view.source == *name);
+            if sources::have_headers(&plan.kind) && takes_headers(&self.parts.library, plan, views, tried) {
+                self.headers.insert(name.clone());
+            }
+            let opened = OpenSource::open(&self.parts, plan, self.headers.contains(name)).and_then(|open| {
                 self.parts.flow.add_source(SourceSetup {
                     name: name.clone(),
                     source: Arc::clone(&open.source),
@@ -336,6 +355,7 @@ impl Running {
             }
         }
         self.closed.retain(|name, _| self.plan.sources.contains_key(name));
+        self.headers.retain(|name| self.plan.sources.contains_key(name));
     }
 
     /// Starts a view that does not run.
@@ -357,7 +377,7 @@ impl Running {
 
     fn try_start(&mut self, view: &ViewPlan, settle: bool) -> Result<(), Refusal> {
         let admitted = self.admit(view, settle)?;
-        let output = self.output(view).map_err(refused)?;
+        let output = self.output(view)?;
         let source = &self.plan.sources[&view.source];
         // The shape first: rows may be read as soon as the view runs.
         self.parts.store.set_view(Arc::clone(&view.shape));
@@ -409,7 +429,7 @@ impl Running {
                 tracing::info!(view = view.name(), difference, "the new component differs");
             }
         }
-        let output = self.output(view).map_err(refused)?;
+        let output = self.output(view)?;
         let source = &self.plan.sources[&view.source];
         let setup = admission::setup(&self.parts.library, view, source, &admitted, output);
         let digest = admitted.digest.short();
@@ -419,12 +439,13 @@ impl Running {
         Ok(())
     }
 
-    /// Stops a view and starts it by its new plan. The component is admitted and the output opened before the old one
+    /// Stops a view and starts it by its new plan. The component is admitted and the output tried before the old one
     /// stops; if the start fails all the same, the old one returns.
     fn restart(&mut self, view: &ViewPlan) -> Result<(), Refusal> {
         let name = view.name();
         let _compiled = self.admit(view, true)?;
-        self.output(view).map_err(refused)?;
+        let (source, open) = opened(&self.plan, &self.sources, &self.closed, view)?;
+        self.outputs.try_open(&self.parts, view, source, open).map_err(|failure| unmet(view, failure))?;
         let old = self.plan.views[name].clone();
         self.parts.flow.stop_view(name, true);
         self.wait_stopped(name);
@@ -445,27 +466,26 @@ impl Running {
         Err(Refusal::Refused(refusal.to_string()))
     }
 
-    fn admit(&self, view: &ViewPlan, settle: bool) -> Result<Admitted, Refusal> {
-        let source = self.plan.sources.get(&view.source).zip(self.sources.get(&view.source));
-        let Some((plan, open)) = source else {
-            let reason = self.closed.get(&view.source).map_or("the log says why", String::as_str);
-            return Err(Refusal::Unavailable(format!("source `{}` is not open: {reason}", view.source)));
-        };
+    fn admit(&mut self, view: &ViewPlan, settle: bool) -> Result<Admitted, Refusal> {
+        let (plan, open) = opened(&self.plan, &self.sources, &self.closed, view)?;
         let admitted = self.parts.library.admit(view, plan, open.format.as_ref(), settle)?;
         for warning in &admitted.warnings {
             tracing::warn!(view = view.name(), "{warning}");
         }
+        if !open.gives(admitted.component.description()) {
+            self.headers.insert(view.source.clone());
+            return Err(Refusal::Unavailable(format!(
+                "source `{}` is opened anew: the component takes headers of its events, which no view did before",
+                view.source
+            )));
+        }
         Ok(admitted)
     }
 
-    fn output(&mut self, view: &ViewPlan) -> Result<Option<Arc<FileOutput>>, Failure> {
-        let (Some(output), Some(path)) = (&view.output, output_path(view)) else { return Ok(None) };
-        if let Some(open) = self.outputs.get(&path) {
-            return Ok(Some(Arc::clone(open)));
-        }
-        let opened = admission::open_output(&output.sink)?;
-        self.outputs.insert(path, Arc::clone(&opened));
-        Ok(Some(opened))
+    /// The output stream of a view whose source is open.
+    fn output(&mut self, view: &ViewPlan) -> Result<Option<Arc<dyn OutputStream>>, Refusal> {
+        let (source, open) = opened(&self.plan, &self.sources, &self.closed, view)?;
+        self.outputs.open(&self.parts, view, source, open).map_err(|failure| unmet(view, failure))
     }
 
     /// Takes up components that were replaced, and views that wait for theirs.
@@ -522,10 +542,44 @@ impl Running {
     }
 }
 
-fn output_path(view: &ViewPlan) -> Option<PathBuf> {
-    match &view.output.as_ref()?.sink {
-        spec::plan::OutputSink::File { path } => Some(path.clone()),
-        spec::plan::OutputSink::Kafka(_) => None,
+/// Whether a component of these views takes the headers of events.
+fn takes_headers<'a>(
+    library: &Library,
+    source: &SourcePlan,
+    views: impl Iterator<Item = &'a ViewPlan>,
+    tried: &mut Vec<Admitted>,
+) -> bool {
+    let Ok(format) = sources::format(source) else { return false };
+    let mut any = false;
+    for view in views {
+        // What is wrong with the others is said when they start.
+        if let Ok(admitted) = library.admit(view, source, format.as_ref(), false) {
+            any |= sources::takes_headers(admitted.component.description());
+            tried.push(admitted);
+        }
+    }
+    any
+}
+
+/// The source of a view, as it is declared and as it is open.
+fn opened<'a>(
+    plan: &'a Plan,
+    sources: &'a BTreeMap<String, OpenSource>,
+    closed: &BTreeMap<String, String>,
+    view: &ViewPlan,
+) -> Result<(&'a SourcePlan, &'a OpenSource), Refusal> {
+    plan.sources.get(&view.source).zip(sources.get(&view.source)).ok_or_else(|| {
+        let reason = closed.get(&view.source).map_or("the log says why", String::as_str);
+        Refusal::Unavailable(format!("source `{}` is not open: {reason}", view.source))
+    })
+}
+
+/// What a topic lacks can be mended without a change of the files.
+fn unmet(view: &ViewPlan, failure: Failure) -> Refusal {
+    let is_topic = view.output.as_ref().is_some_and(|output| matches!(output.sink, OutputSink::Kafka(_)));
+    match refused(failure) {
+        Refusal::Refused(message) if is_topic => Refusal::Unmet(message),
+        other => other,
     }
 }
 

@@ -5,6 +5,9 @@
 mod admission;
 mod apply;
 mod hold;
+mod instance;
+mod kafka;
+mod outputs;
 mod parts;
 mod reload;
 mod sources;
@@ -12,7 +15,9 @@ mod told;
 mod watch;
 
 pub(crate) use apply::Running;
-pub(crate) use parts::Parts;
+pub(crate) use kafka::connections as kafka_connections;
+pub(crate) use outputs::create as create_topic;
+pub(crate) use parts::{Online, Parts};
 pub(crate) use reload::{Reload, spawn};
 pub(crate) use sources::format as format_of;
 pub(crate) use watch::{Waker, Watch};

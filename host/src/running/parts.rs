@@ -1,13 +1,16 @@
 //! The parts that are opened once: store, dead letters, sandbox, flow. Opening locks and reads; the flow runs nothing yet.
 
 use std::fs;
+use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use connectors::dead_letter::file::FileDeadLetters;
 use connectors::online::embedded::{EmbeddedOptions, EmbeddedStore};
+use model::dead_letter::DeadLetters;
 use model::error::Failure;
+use model::online::OnlineStore;
 use model::time::Clock;
 use pipeline::Flow;
 use pipeline::setup::{FlowParts, FlowSettings};
@@ -15,9 +18,15 @@ use prometheus_client::registry::Registry;
 use serve::{Directory, Health};
 use spec::plan::{DeadLetterPlan, HostPlan};
 
+use super::instance::instance;
+use super::kafka::Kafka;
+use super::outputs::create;
 use crate::clock::SystemClock;
 use crate::components::{Kept, Library};
 use crate::report::Stopped;
+
+/// Where rows go, given the embedded store, which keeps the positions in any case.
+pub(crate) type Online = fn(&Arc<EmbeddedStore>) -> Arc<dyn OnlineStore>;
 
 /// What every view of the host shares.
 pub(crate) struct Parts {
@@ -26,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) flow: Arc<Flow>,
     pub(crate) library: Arc<Library>,
+    pub(super) dead_letters: Arc<dyn DeadLetters>,
+    pub(crate) kafka: Kafka,
     pub(crate) health: Arc<Health>,
     pub(crate) directory: Arc<ArcSwap<Directory>>,
     pub(crate) registry: Arc<RwLock<Registry>>,
@@ -33,7 +44,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Opens everything under the data directory of the settings.
-    pub(crate) fn open(settings: HostPlan) -> Result<Self, Stopped> {
+    pub(crate) fn open(settings: HostPlan, online: Online) -> Result<Self, Stopped> {
         let data = &settings.data_dir;
         fs::create_dir_all(data).map_err(|error| {
             Stopped::Unavailable(format!(
@@ -50,21 +61,19 @@ impl Parts {
             clock: Arc::clone(&clock),
         })
         .map_err(unavailable)?;
-        let letters = match &settings.dead_letter {
-            DeadLetterPlan::File(path) => path.clone(),
-            DeadLetterPlan::Default | DeadLetterPlan::Kafka { .. } => data.join("dead_letter.ndjson"),
-        };
-        let dead_letters = FileDeadLetters::open(&letters).map_err(unavailable)?;
-        let library = Library::new(wasm::EngineOptions::default(), Some(Kept::new(data)))?;
+        let health = Arc::new(Health::new());
         let mut registry = Registry::default();
+        let kafka = Kafka::new(&settings.connections, instance(data)?, &mut registry, &health);
+        let dead_letters = dead_letters(&settings, &kafka).map_err(unavailable)?;
+        let library = Library::new(wasm::EngineOptions::default(), Some(Kept::new(data)))?;
         let mut flow_settings = FlowSettings::default();
         if let Some(threads) = settings.threads {
             flow_settings.threads_max = threads;
         }
         let flow = Flow::start(FlowParts {
-            online: Arc::clone(&store) as _,
+            online: online(&store),
             ledger: Arc::clone(&store) as _,
-            dead_letters,
+            dead_letters: Arc::clone(&dead_letters),
             clock: Arc::clone(&clock),
             settings: flow_settings,
             metrics: &mut registry,
@@ -81,7 +90,9 @@ impl Parts {
             store,
             flow,
             library: Arc::new(library),
-            health: Arc::new(Health::new()),
+            dead_letters,
+            kafka,
+            health,
             directory: Arc::new(ArcSwap::from_pointee(Directory::default())),
             registry: Arc::new(RwLock::new(registry)),
         })
@@ -92,6 +103,19 @@ impl Parts {
         let drained = self.flow.drain(self.settings.shutdown_grace);
         self.store.close().context("cannot make the last rows durable; they will be replayed")?;
         Ok(drained)
+    }
+}
+
+/// Where events go that cannot be used.
+fn dead_letters(settings: &HostPlan, kafka: &Kafka) -> Result<Arc<dyn DeadLetters>, Failure> {
+    let file = |path: &Path| FileDeadLetters::open(path).map(|letters| letters as Arc<dyn DeadLetters>);
+    match &settings.dead_letter {
+        DeadLetterPlan::Default => file(&settings.data_dir.join("dead_letter.ndjson")),
+        DeadLetterPlan::File(path) => file(path),
+        DeadLetterPlan::Kafka { connection, topic, create: how } => {
+            let _ = (kafka.connection(connection)?, how.map(create));
+            Err(Failure::stop(format!("write dead letters to topic `{topic}`: not wired yet")))
+        }
     }
 }
 

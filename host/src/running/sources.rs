@@ -1,37 +1,60 @@
 //! Opens the sources that view files declare.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use connectors::codec::bounded::BoundedFormat;
 use connectors::codec::json::JsonFormat;
 use connectors::codec::raw::RawFormat;
+use connectors::kafka::{Group, GroupProtocol};
 use connectors::source::file::{FileOptions, FileSource};
+use connectors::source::kafka::{KafkaSource, KafkaSourceOptions, OutOfRange};
 use connectors::source::push::{PushLog, PushOptions};
-use model::codec::Format;
+use model::codec::{Format, metadata};
 use model::error::Failure;
 use model::source::{Push, Source};
-use serve::PushEntry;
-use spec::plan::{FormatKind, SourceKind, SourcePlan};
+use model::transform::Description;
+use serve::{PushEntry, Share, SharedStream};
+use spec::plan::{self, FormatKind, KafkaSourcePlan, SourceKind, SourcePlan};
 
 use super::parts::Parts;
 
 /// Bytes of the newest pushed events that stay in memory for views that keep up.
 const PUSH_MEMORY_BYTES: usize = 64 << 20;
 
+/// How often progress is committed to a consumer group. Longer, and more is repeated after a crash; shorter, and the
+/// group's coordinator has more to do.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A source that is open.
 pub(crate) struct OpenSource {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) format: Arc<dyn Format>,
     push: Option<Arc<PushLog>>,
+    kafka: Option<OpenKafka>,
+}
+
+/// What is particular to Kafka.
+struct OpenKafka {
+    source: Arc<KafkaSource>,
+    share: Arc<Share>,
+    with_headers: bool,
 }
 
 impl OpenSource {
-    /// Opens what the plan says.
-    pub(crate) fn open(parts: &Parts, plan: &SourcePlan) -> Result<Self, Failure> {
+    /// Opens what the plan says; waits for no broker. `with_headers`: whether some transform takes the headers of
+    /// events.
+    pub(crate) fn open(parts: &Parts, plan: &SourcePlan, with_headers: bool) -> Result<Self, Failure> {
         let format = format(plan)?;
         let data = &parts.settings.data_dir;
         match &plan.kind {
-            SourceKind::Kafka(_) => Err(Failure::stop("open a Kafka source: not wired yet")),
+            SourceKind::Kafka(kafka) => {
+                let format = Arc::new(BoundedFormat::new(format, plan.max_row_bytes)) as Arc<dyn Format>;
+                let source = KafkaSource::open(kafka_options(parts, plan, kafka, with_headers)?)?;
+                let share = parts.kafka.follow_share(&source);
+                let open = OpenKafka { source: Arc::clone(&source), share, with_headers };
+                Ok(Self { source, format, push: None, kafka: Some(open) })
+            }
             SourceKind::Push => {
                 let log = PushLog::open(PushOptions {
                     name: plan.name.clone(),
@@ -46,7 +69,7 @@ impl OpenSource {
                     memory_bytes: PUSH_MEMORY_BYTES,
                     clock: Arc::clone(&parts.clock),
                 })?;
-                Ok(Self { source: Arc::clone(&log) as _, format, push: Some(log) })
+                Ok(Self { source: Arc::clone(&log) as _, format, push: Some(log), kafka: None })
             }
             SourceKind::File { path, follow } => {
                 // A line beyond the limit comes cut to one byte more than it, and is put aside for that.
@@ -59,19 +82,35 @@ impl OpenSource {
                     max_row_bytes: plan.max_row_bytes.saturating_add(1),
                     clock: Arc::clone(&parts.clock),
                 })?;
-                Ok(Self { source, format, push: None })
+                Ok(Self { source, format, push: None, kafka: None })
             }
         }
     }
 
-    /// How pushes see it.
+    /// How the server sees it.
     pub(crate) fn entry(&self, plan: &SourcePlan) -> PushEntry {
         PushEntry {
             push: self.push.as_ref().map(|log| Arc::clone(log) as Arc<dyn Push>),
             columns: plan.columns.clone(),
             kind: plan.kind.name(),
             raw: plan.format == FormatKind::Raw,
+            shared: self.kafka.as_ref().and_then(|open| shared(plan, &open.share)),
         }
+    }
+
+    /// This host's part in the source's consumer group.
+    pub(crate) fn group(&self) -> Option<Arc<Group>> {
+        self.kafka.as_ref().map(|open| open.source.group())
+    }
+
+    /// Whether headers of events are read, or there are none.
+    pub(crate) fn has_headers(&self) -> bool {
+        self.kafka.as_ref().is_none_or(|open| open.with_headers)
+    }
+
+    /// Whether a transform of this description gets all columns that it takes.
+    pub(crate) fn gives(&self, description: &Description) -> bool {
+        self.has_headers() || !takes_headers(description)
     }
 
     /// Takes no more events.
@@ -88,5 +127,49 @@ pub(crate) fn format(plan: &SourcePlan) -> Result<Arc<dyn Format>, Failure> {
     Ok(match plan.format {
         FormatKind::Json => Arc::new(JsonFormat::new(columns)),
         FormatKind::Raw => Arc::new(RawFormat::new(columns)?),
+    })
+}
+
+/// Whether events of such a source may have headers.
+pub(super) fn have_headers(kind: &SourceKind) -> bool {
+    matches!(kind, SourceKind::Kafka(_))
+}
+
+/// Whether a transform takes the headers of events: they are only read where somebody does.
+pub(super) fn takes_headers(description: &Description) -> bool {
+    description.input.iter().any(|field| field.name == metadata::HEADERS)
+}
+
+fn shared(plan: &SourcePlan, share: &Arc<Share>) -> Option<SharedStream> {
+    let SourceKind::Kafka(kafka) = &plan.kind else { return None };
+    let (group, topics) = (kafka.group.clone(), kafka.topics.clone());
+    Some(SharedStream { group, topics, share: Arc::clone(share) })
+}
+
+fn kafka_options(
+    parts: &Parts,
+    plan: &SourcePlan,
+    kafka: &KafkaSourcePlan,
+    with_headers: bool,
+) -> Result<KafkaSourceOptions, Failure> {
+    Ok(KafkaSourceOptions {
+        name: plan.name.clone(),
+        connection: parts.kafka.connection(&kafka.connection)?,
+        topics: kafka.topics.clone(),
+        group: kafka.group.clone(),
+        protocol: match kafka.group_protocol {
+            plan::GroupProtocol::Classic => GroupProtocol::Classic,
+            plan::GroupProtocol::Consumer => GroupProtocol::Consumer,
+        },
+        instance: parts.kafka.instance.clone(),
+        out_of_range: match kafka.out_of_range {
+            plan::OutOfRange::Stop => OutOfRange::Stop,
+            plan::OutOfRange::Earliest => OutOfRange::Earliest,
+            plan::OutOfRange::Latest => OutOfRange::Latest,
+        },
+        with_headers,
+        options: kafka.options.clone(),
+        commit_interval: COMMIT_INTERVAL,
+        shared: parts.kafka.shared.clone(),
     })
 }

@@ -4,9 +4,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,12 +13,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::demo_host::{DemoHost, wait};
+use crate::demo_kafka;
 use crate::guests;
 use crate::setup;
 use crate::step::{cargo, root, run, say, target};
 
-const EXAMPLE: &str = "guest_examples/01_ad_impressions";
-const VIEW: &str = "user_impression_counts";
+pub(crate) const EXAMPLE: &str = "guest_examples/01_ad_impressions";
+pub(crate) const VIEW: &str = "user_impression_counts";
 const SOURCE: &str = "ad_impressions";
 /// Events a request, as a client that batches would send them.
 const ROWS_A_REQUEST: u64 = 500;
@@ -28,6 +29,9 @@ const REQUESTS: u64 = 200;
 
 /// Runs the demo.
 pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
+    if arguments.iter().any(|argument| argument == "--kafka") {
+        return demo_kafka::demo(arguments);
+    }
     let started = Instant::now();
     let keep = arguments.iter().any(|argument| argument == "--keep");
     setup::compiler()?;
@@ -42,7 +46,7 @@ pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
         Command::new(&host).arg("build").arg(root().join(EXAMPLE)),
     )?;
     guests::build_changed(&host)?;
-    let folder = fresh_folder()?;
+    let folder = fresh_folder("demo")?;
     let views = folder.join("views");
     copy_views(&root().join(EXAMPLE), &views)?;
     let mut job = Job::start(&host, &folder, &views)?;
@@ -90,9 +94,8 @@ pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
         println!("  {figure:<68} {value:>12}");
     }
     if keep {
-        say(&format!("still running at {}; views in {}; press Ctrl-C to stop", job.url, views.display()));
-        job.child.wait().context("cannot wait for the host")?;
-        return Ok(());
+        say(&format!("still running at {}; views in {}; press Ctrl-C to stop", job.url(), views.display()));
+        return job.running.wait();
     }
     say("stopping the host");
     job.stop()
@@ -115,7 +118,7 @@ fn swap_under_load(job: &mut Job, views: &Path) -> anyhow::Result<Swap> {
         let pusher = scope.spawn(|| {
             let result = (0..2 * REQUESTS).try_for_each(|_| {
                 let body = events.next().context("enough events were generated")?;
-                push(&job.url, &body, ROWS_A_REQUEST)?;
+                push(job.url(), &body, ROWS_A_REQUEST)?;
                 let total = sent.fetch_add(ROWS_A_REQUEST, Ordering::Relaxed) + ROWS_A_REQUEST;
                 bar.set_position(total);
                 anyhow::Ok(())
@@ -128,7 +131,7 @@ fn swap_under_load(job: &mut Job, views: &Path) -> anyhow::Result<Swap> {
                 || sent.load(Ordering::Relaxed) >= REQUESTS * ROWS_A_REQUEST / 2)
                 .then_some(()))
         })?;
-        let old = view_state(&job.url)?;
+        let old = view_state(job.url())?;
         fs::copy(
             root().join(EXAMPLE).join("user_impression_counts_v2.wasm"),
             views.join("user_impression_counts.wasm"),
@@ -136,7 +139,7 @@ fn swap_under_load(job: &mut Job, views: &Path) -> anyhow::Result<Swap> {
         .context("cannot replace the component")?;
         let saved = Instant::now();
         wait(Duration::from_secs(30), || {
-            let now = view_state(&job.url)?;
+            let now = view_state(job.url())?;
             Ok((now["generation"] != old["generation"]).then_some(()))
         })
         .context("the new component did not become live")?;
@@ -155,64 +158,38 @@ fn swap_under_load(job: &mut Job, views: &Path) -> anyhow::Result<Swap> {
 
 /// A running host and what was done to it.
 struct Job {
+    running: DemoHost,
     host: PathBuf,
     views: PathBuf,
-    child: Child,
-    url: String,
     output: PathBuf,
     pushed: u64,
 }
 
 impl Job {
     fn start(host: &Path, folder: &Path, views: &Path) -> anyhow::Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .context("no free port")?
-            .port();
-        let address = format!("127.0.0.1:{port}");
-        say(&format!("host run --views {} --listen {address}", views.display()));
-        let log = fs::File::create(folder.join("host.log")).context("cannot make the log file")?;
-        let child = Command::new(host)
-            .args(["run", "--listen", &address, "--views"])
-            .arg(views)
-            .arg("--data-dir")
-            .arg(folder.join("data"))
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("cannot start the host")?;
-        let mut job = Self {
+        Ok(Self {
+            running: DemoHost::start(host, folder, views, None)?,
             host: host.to_owned(),
             views: views.to_owned(),
-            child,
-            url: format!("http://{address}"),
             output: folder.join("out/user_impression_counts.ndjson"),
             pushed: 0,
-        };
-        let ready = wait(Duration::from_secs(60), || {
-            if let Some(status) = job.child.try_wait()? {
-                bail!("the host stopped at once: {status}");
-            }
-            Ok(ureq::get(format!("{}/readyz", job.url)).call().is_ok().then_some(()))
-        });
-        ready.with_context(|| {
-            let log = fs::read_to_string(folder.join("host.log")).unwrap_or_default();
-            format!("the host did not become ready; it said:\n{log}")
-        })?;
-        Ok(job)
+        })
+    }
+
+    fn url(&self) -> &str {
+        &self.running.url
     }
 
     fn push_events(&mut self, count: u64) -> anyhow::Result<()> {
         for body in requests(&self.host, &self.views, count, "-2h")? {
-            push(&self.url, &body, ROWS_A_REQUEST)?;
+            push(self.url(), &body, ROWS_A_REQUEST)?;
             self.pushed += ROWS_A_REQUEST;
         }
         Ok(())
     }
 
     fn push_for(&mut self, user: &str) -> anyhow::Result<()> {
-        push(&self.url, &events_for(&self.host, &self.views, user)?, 1)?;
+        push(self.url(), &events_for(&self.host, &self.views, user)?, 1)?;
         self.pushed += 1;
         Ok(())
     }
@@ -230,7 +207,7 @@ impl Job {
     fn read(&self, user: &str) -> anyhow::Result<Value> {
         let request = json!({"features": [format!("{VIEW}:impression")], "entities": {"user_id": [user]}});
         let mut response =
-            ureq::post(format!("{}/get-online-features", self.url)).send(request.to_string())?;
+            ureq::post(format!("{}/get-online-features", self.url())).send(request.to_string())?;
         Ok(serde_json::from_str(&response.body_mut().read_to_string()?)?)
     }
 
@@ -251,7 +228,7 @@ impl Job {
         for _ in 0..2000 {
             let started = Instant::now();
             let mut response =
-                agent.post(format!("{}/get-online-features", self.url)).send(request.as_bytes())?;
+                agent.post(format!("{}/get-online-features", self.url())).send(request.as_bytes())?;
             response.body_mut().as_reader().read_to_end(&mut Vec::new())?;
             times.push(started.elapsed());
         }
@@ -259,25 +236,10 @@ impl Job {
         Ok(millis(times[times.len() / 2]))
     }
 
-    fn stop(mut self) -> anyhow::Result<()> {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        if !status.success() {
-            bail!("cannot signal the host");
-        }
-        let status = self.child.wait().context("cannot wait for the host")?;
-        if !status.success() {
-            bail!("the host stopped with {status}");
-        }
+    fn stop(self) -> anyhow::Result<()> {
+        self.running.stop()?;
         println!("stopped cleanly");
         Ok(())
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        // A no-op after a clean stop; otherwise nothing may be left running.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 
@@ -341,23 +303,9 @@ fn view_state(url: &str) -> anyhow::Result<Value> {
     views.iter().find(|view| view["view"] == VIEW).cloned().context("the view is listed")
 }
 
-/// Repeats until there is an answer or the time is up.
-fn wait<T>(limit: Duration, mut attempt: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
-    let started = Instant::now();
-    loop {
-        if let Some(answer) = attempt()? {
-            return Ok(answer);
-        }
-        if started.elapsed() > limit {
-            bail!("nothing happened for {} s", limit.as_secs());
-        }
-        thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
 /// An empty folder for this run.
-fn fresh_folder() -> anyhow::Result<PathBuf> {
-    let folder = root().join("target/demo");
+pub(crate) fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = root().join("target").join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
     }
@@ -366,7 +314,7 @@ fn fresh_folder() -> anyhow::Result<PathBuf> {
 }
 
 /// What a running host needs of an example: its view file, component and samples.
-fn copy_views(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn copy_views(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     for entry in fs::read_dir(from)? {
         let path = entry?.path();

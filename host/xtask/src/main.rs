@@ -1,6 +1,8 @@
 //! `cargo xtask`: everything that is done to this checkout beyond `cargo build`. Each verb does all its own set-up.
 
 mod demo;
+mod demo_host;
+mod demo_kafka;
 mod guests;
 mod setup;
 mod step;
@@ -11,10 +13,11 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask VERB
 
-  demo [--keep]           build everything and run the main job on embedded parts; --keep leaves it running
-  test [ARGUMENTS]        set up and pass every test; ARGUMENTS go to `cargo test`
+  demo [--kafka] [--keep] build everything and run the main job on embedded parts, or from Kafka topic to topic with
+                          a broker of its own; --keep leaves it running
+  test [ARGUMENTS]        set up and pass every test; ARGUMENTS go to `cargo test`; --long repeats faults for longer
   guests                  build the example and test guests into target/guests
-  setup                   install the system packages that the other verbs need
+  setup                   install what the other verbs need: system packages, a Kafka broker, a Python client
 ";
 
 fn main() -> ExitCode {

@@ -1,25 +1,49 @@
-//! System packages: what is missing is installed where we may, named where we may not.
+//! What a fresh machine lacks: system packages, a Kafka broker, Python clients. What is missing is installed where we
+//! may, named where we may not; what is there is left alone.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::step::{run, say};
+use crate::step::{root, run, say};
 
 /// The client that the statements about Feast's endpoints were tried with.
 const FEAST: &str = "feast==0.67.0";
+
+/// The Kafka client that consumers in Python use.
+const KAFKA_CLIENT: &str = "confluent-kafka==2.16.0";
+
+/// The broker, as `tests/kafka/pom.xml` names it.
+const KAFKA: &str = "kafka-4.3.1";
+
+/// A Kafka broker to start, and a client of another make.
+pub(crate) struct Kafka {
+    /// The folder of the broker's jars.
+    pub(crate) libs: PathBuf,
+    /// A virtual environment with the Python client.
+    pub(crate) environment: PathBuf,
+}
 
 /// Everything that any verb needs.
 pub(crate) fn everything() -> anyhow::Result<()> {
     compiler()?;
     python()?;
-    wasm()
+    wasm()?;
+    kafka().map(drop)
 }
 
-/// A C compiler: the allocator is written in C.
+/// C and C++ compilers, make, and the headers of what librdkafka links: the allocator and the Kafka client are built
+/// from their sources. C++ is only asked for by librdkafka's configuration.
 pub(crate) fn compiler() -> anyhow::Result<()> {
-    if works("cc", &["--version"]) { Ok(()) } else { install("a C compiler", &["gcc", "libc6-dev"]) }
+    let tools = ["cc", "c++", "make", "pkg-config"].iter().all(|tool| works(tool, &["--version"]));
+    if tools && works("pkg-config", &["--exists", "openssl", "zlib"]) {
+        return Ok(());
+    }
+    install(
+        "what C sources are built with",
+        &["gcc", "g++", "libc6-dev", "make", "pkg-config", "libssl-dev", "zlib1g-dev"],
+    )
 }
 
 /// Python with virtual environments: a guest and the independent checker are written in it.
@@ -33,26 +57,79 @@ pub(crate) fn python() -> anyhow::Result<()> {
 
 /// The stock Feast client that a test drives a host with; gives its virtual environment. Installed once, 590 MB.
 pub(crate) fn feast() -> anyhow::Result<PathBuf> {
+    environment("feast-0.67.0", FEAST, "a test drives the host with it")
+}
+
+/// A Kafka broker and a Python client: downloaded once, 55 MB and 15 MB.
+pub(crate) fn kafka() -> anyhow::Result<Kafka> {
+    java()?;
+    if !works("openssl", &["version"]) {
+        install("openssl, which makes certificates for tests", &["openssl"])?;
+    }
+    let folder = cache()?.join(KAFKA);
+    let libs = folder.join("libs");
+    // Made last, so that a download that was broken off is begun again.
+    let complete = folder.join("complete");
+    if !complete.is_file() {
+        if !works("mvn", &["--version"]) {
+            install("Maven, which downloads the Kafka broker", &["maven"])?;
+        }
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let mut maven = Command::new("mvn");
+        maven
+            .args(["-q", "-B", "-f"])
+            .arg(root().join("tests/kafka/pom.xml"))
+            .arg("dependency:copy-dependencies")
+            .arg(format!("-DoutputDirectory={}", libs.display()))
+            .current_dir(&folder);
+        run("downloading the Kafka broker that tests and the demo start", &mut maven)?;
+        std::fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))?;
+    }
+    let environment = environment("kafka-2.16.0", KAFKA_CLIENT, "consumers in Python use it")?;
+    Ok(Kafka { libs, environment })
+}
+
+/// A Java that runs the broker: 17 or newer.
+fn java() -> anyhow::Result<()> {
+    let output = Command::new("java").arg("-version").stdin(Stdio::null()).output();
+    let version = output.ok().and_then(|output| {
+        // openjdk version "17.0.15" 2025-04-15
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        text.split('"').nth(1)?.split('.').next()?.parse::<u32>().ok()
+    });
+    if version.is_some_and(|version| version >= 17) {
+        return Ok(());
+    }
+    install("a Java that runs the Kafka broker", &["openjdk-17-jre-headless"])
+}
+
+/// A virtual environment of that name with one package in it. Installed once.
+fn environment(name: &str, package: &str, why: &str) -> anyhow::Result<PathBuf> {
     python()?;
+    let environment = cache()?.join(format!("venv-{name}"));
+    // Made last, so that an installation that was broken off is begun again.
+    let complete = environment.join("complete");
+    if !complete.is_file() {
+        run(
+            &format!("making a virtual environment for {package}"),
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment),
+        )?;
+        let mut pip = Command::new(environment.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", package]);
+        run(&format!("installing {package}: {why}"), &mut pip)?;
+        std::fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))?;
+    }
+    Ok(environment)
+}
+
+/// Where downloads are kept between runs.
+fn cache() -> anyhow::Result<PathBuf> {
     let cache = match std::env::var_os("XDG_CACHE_HOME") {
         Some(cache) if !cache.is_empty() => PathBuf::from(cache),
         _ => PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
             .join(".cache"),
     };
-    let environment = cache.join("millrace").join(format!("venv-{}", FEAST.replace("==", "-")));
-    // Made last, so that an installation that was broken off is begun again.
-    let complete = environment.join("complete");
-    if !complete.is_file() {
-        run(
-            "making a virtual environment for Feast",
-            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment),
-        )?;
-        let mut pip = Command::new(environment.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", FEAST]);
-        run(&format!("installing {FEAST}, against which a test drives the host"), &mut pip)?;
-        std::fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))?;
-    }
-    Ok(environment)
+    Ok(cache.join("millrace"))
 }
 
 /// A Rust that can build for wasm: the same search as `host build`, but this one may install packages.

@@ -14,6 +14,11 @@ pub const BUILT_IN: &[Plug] = &[
         role: Role::Source,
         summary: "a file of lines, followed as it grows and rotates if asked",
     },
+    Plug {
+        kind: "kafka",
+        role: Role::Source,
+        summary: "records of topics, whose partitions the hosts of a group share",
+    },
     Plug { kind: "json", role: Role::Format, summary: "one JSON object an event" },
     Plug { kind: "raw", role: Role::Format, summary: "the payload as it is, in one column" },
     Plug {
@@ -26,5 +31,15 @@ pub const BUILT_IN: &[Plug] = &[
         role: Role::OutputStream,
         summary: "one record a line, cut back to the last synced batch on restart",
     },
+    Plug {
+        kind: "kafka",
+        role: Role::OutputStream,
+        summary: "a topic, keyed by entity; at least once, or exactly once in transactions",
+    },
     Plug { kind: "file", role: Role::DeadLetter, summary: "one JSON object a line" },
+    Plug {
+        kind: "kafka",
+        role: Role::DeadLetter,
+        summary: "a topic: the payload as it was, the reason in headers",
+    },
 ];

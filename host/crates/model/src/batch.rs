@@ -108,7 +108,8 @@ impl RawBatch {
 pub struct Rejected {
     /// Row of the batch that it was found in.
     pub row: u32,
-    /// A stable code, such as `decode`, `rejected`, `trap`, `timeout`, `event_time`, `null_key`.
+    /// A stable code, such as `decode`, `rejected`, `trap`, `timeout`, `event_time`, `null_key`,
+    /// `record_too_large`.
     pub code: &'static str,
     /// What is wrong, for people.
     pub message: String,

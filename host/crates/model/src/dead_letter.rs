@@ -15,7 +15,8 @@ pub struct DeadLetter<'a> {
     pub partition: &'a Partition,
     /// Its position.
     pub position: Position,
-    /// A stable code: `decode`, `rejected`, `trap`, `timeout`, `memory`, `guest_error`, `bad_output`, `event_time`, `null_key`.
+    /// A stable code: `decode`, `rejected`, `trap`, `timeout`, `memory`, `guest_error`, `bad_output`, `event_time`, `null_key`,
+    /// `record_too_large`.
     pub code: &'static str,
     /// What was wrong.
     pub reason: &'a str,

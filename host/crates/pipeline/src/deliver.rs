@@ -23,9 +23,6 @@ use crate::retry::{Pauses, Retry};
 use crate::shared::Shared;
 use crate::view::View;
 
-/// Raised by a deliberate rewind, of which there is none yet.
-const EPOCH: u32 = 0;
-
 /// Where records go, and how they look.
 pub(crate) type Output = (Arc<dyn OutputStream>, Arc<OutputOptions>);
 
@@ -38,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) output: Option<Output>,
     /// Whether records may go out before the rows are visible.
     pub(crate) parallel: bool,
+    /// When the source recorded the last of its events, microseconds since the epoch.
+    pub(crate) recorded: i64,
 }
 
 /// The way of one unit's batches to their sinks.
@@ -74,6 +73,8 @@ struct Emitting {
     output: Output,
     batch: Arc<FeatureBatch>,
     applied: Applied,
+    /// When it was there to be emitted.
+    since: Instant,
     /// `None` = not handed over, or failed.
     future: Option<BoxFuture<'static, Result<(), Failure>>>,
 }
@@ -134,6 +135,7 @@ impl Deliver {
             if !emitted && !written {
                 return Ok(());
             }
+            self.progress.handed_over(self.emitting.front().map(|front| front.since));
         }
     }
 
@@ -142,7 +144,7 @@ impl Deliver {
         let Some(mut writing) = self.writing.take() else { return Ok(false) };
         let emitting = self.emitting.len();
         let outcome =
-            if self.store.pausing(now).is_some() { Poll::Pending } else { self.write(&mut writing, cx) };
+            if self.store.pausing(now).is_some() { Poll::Pending } else { self.write(&mut writing, cx, now) };
         match outcome {
             Poll::Pending => {
                 self.writing = Some(writing);
@@ -152,7 +154,7 @@ impl Deliver {
                 if let Some((attempts, after)) = self.store.worked(now) {
                     self.recovered(self.store_trouble, attempts, after);
                 }
-                self.written(&writing.job, applied);
+                self.written(&writing.job, applied, now);
                 Ok(true)
             }
             Poll::Ready(Err(failure)) if failure.disposition == Disposition::Retry => {
@@ -171,14 +173,19 @@ impl Deliver {
         }
     }
 
-    fn write(&mut self, writing: &mut Writing, cx: &mut Context<'_>) -> Poll<Result<Applied, Failure>> {
+    fn write(
+        &mut self,
+        writing: &mut Writing,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Poll<Result<Applied, Failure>> {
         loop {
             let job = &writing.job;
             match &mut writing.step {
                 Step::Letters => {
                     write_letters(&self.shared, self.view.metrics(), job)?;
                     if job.parallel {
-                        self.emit(&writing.job, Applied::default());
+                        self.emit(&writing.job, Applied::default(), now);
                     }
                     writing.step = Step::Rows;
                 }
@@ -196,20 +203,22 @@ impl Deliver {
     }
 
     /// Rows are visible: say so, then emit.
-    fn written(&mut self, job: &Job, applied: Applied) {
+    fn written(&mut self, job: &Job, applied: Applied, now: Instant) {
         self.view.metrics().batches.inc();
         self.view.metrics().rows_out.inc_by(job.batch.len() as u64);
-        self.progress.applied(job.batch.covers.through);
+        self.progress.applied(job.batch.covers.through, job.recorded);
         self.view.waiters.moved(Some(&job.batch.partition));
         if !job.parallel {
-            self.emit(job, applied);
+            self.emit(job, applied, now);
         }
     }
 
-    fn emit(&mut self, job: &Job, applied: Applied) {
-        if let Some(output) = &job.output {
+    fn emit(&mut self, job: &Job, applied: Applied, now: Instant) {
+        let Some(output) = &job.output else { return };
+        // What another host has emitted is in the stream, whether or not this stream knows of it.
+        if self.progress.emitted_before < Some(job.batch.covers.through) {
             let (output, batch) = (output.clone(), Arc::clone(&job.batch));
-            self.emitting.push_back(Emitting { output, batch, applied, future: None });
+            self.emitting.push_back(Emitting { output, batch, applied, since: now, future: None });
         }
     }
 
@@ -245,13 +254,20 @@ impl Deliver {
     /// Hands batches over, in order; each is polled at once, so that the stream knows of it before the next.
     fn hand_over(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
+        if self.emitting.back().is_none_or(|last| last.future.is_some()) {
+            return moved;
+        }
+        let fence = self.progress.pass();
+        if *fence {
+            return moved;
+        }
         for emitting in self.emitting.iter_mut().filter(|emitting| emitting.future.is_none()) {
             let (stream, options) = &emitting.output;
             let emission = Emission {
                 batch: Arc::clone(&emitting.batch),
                 applied: emitting.applied.clone(),
                 options: Arc::clone(options),
-                epoch: EPOCH,
+                epoch: self.progress.epoch,
             };
             let mut future = stream.emit(emission);
             if let Poll::Ready(outcome) = future.as_mut().poll(cx) {
@@ -294,11 +310,13 @@ impl Deliver {
     }
 
     fn retried(&self, what: &'static str, failure: &Failure, first: bool) {
+        self.progress.set_trouble(what, failure.to_string());
         let (metrics, partition) = (self.view.metrics(), &self.progress.partition);
         ViewRetries { metrics, partition, what, failure, first }.emit();
     }
 
     fn recovered(&self, what: &'static str, attempts: u32, after: Duration) {
+        self.progress.clear_trouble(what);
         let (metrics, partition) = (self.view.metrics(), &self.progress.partition);
         ViewRecovered { metrics, partition, what, attempts, after }.emit();
     }

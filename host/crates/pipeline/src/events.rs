@@ -60,7 +60,7 @@ type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// The codes that dead letters can have.
-pub(crate) const CODES: [&str; 9] = [
+pub(crate) const CODES: [&str; 10] = [
     "decode",
     "rejected",
     "trap",
@@ -70,9 +70,10 @@ pub(crate) const CODES: [&str; 9] = [
     "bad_output",
     "event_time",
     "null_key",
+    "record_too_large",
 ];
 /// What can be retried on behalf of a view.
-const RETRIED: [&str; 6] = ["online", "output", "dead_letter", "ledger", "read", "capacity"];
+const RETRIED: [&str; 7] = ["online", "output", "dead_letter", "ledger", "read", "capacity", "start"];
 /// The names of view states.
 const STATES: [&str; 8] =
     ["starting", "recovering", "catching_up", "running", "paused", "draining", "stopped", "failed"];
@@ -91,6 +92,7 @@ pub(crate) struct Metrics {
     retries: Family<WhatLabels, Counter>,
     state: Family<StateLabels, Gauge>,
     lag: Family<PartitionLabels, Gauge>,
+    lag_seconds: Family<PartitionLabels, FloatGauge>,
     delay: Family<PartitionLabels, FloatGauge>,
     source_rows: Family<SourceLabel, Counter>,
     source_bytes: Family<SourceLabel, Counter>,
@@ -113,6 +115,7 @@ impl Metrics {
             retries: Family::default(),
             state: Family::default(),
             lag: Family::default(),
+            lag_seconds: Family::default(),
             delay: Family::default(),
             source_rows: Family::default(),
             source_bytes: Family::default(),
@@ -132,6 +135,9 @@ impl Metrics {
         registry.register("millrace_view_retries", "Attempts that failed and are repeated", m.retries);
         registry.register("millrace_view_state", "1 for the state that the view is in", m.state);
         registry.register("millrace_view_lag_events", "Events that the view has not taken yet", m.lag);
+        let help =
+            "Age of the last event that the view has applied while there are later ones; 0 = it has all";
+        registry.register("millrace_view_lag_seconds", help, m.lag_seconds);
         let help = "Age of the last event that was applied, when it was";
         registry.register("millrace_view_delay_seconds", help, m.delay);
         registry.register("millrace_source_rows", "Events read from a source", m.source_rows);
@@ -201,10 +207,15 @@ impl ViewMetrics {
         }
     }
 
-    /// Shows how far behind a view is.
-    pub(crate) fn lag(&self, partition: &Partition, events: u64) {
-        let gauge = self.all.lag.get_or_create_owned(&self.partition(partition));
-        gauge.set(i64::try_from(events).unwrap_or(i64::MAX));
+    /// Shows how far behind a view is, as far as that is known.
+    pub(crate) fn lag(&self, partition: &Partition, events: Option<u64>, seconds: Option<f64>) {
+        let labels = self.partition(partition);
+        if let Some(events) = events {
+            self.all.lag.get_or_create(&labels).set(i64::try_from(events).unwrap_or(i64::MAX));
+        }
+        if let Some(seconds) = seconds {
+            self.all.lag_seconds.get_or_create(&labels).set(seconds);
+        }
     }
 
     /// The gauge of the age of events when they were applied.
@@ -239,10 +250,15 @@ impl ViewMetrics {
         for state in STATES {
             self.all.state.remove(&StateLabels { view: view.clone(), state });
         }
-        for partition in partitions {
-            self.all.lag.remove(&self.partition(partition));
-            self.all.delay.remove(&self.partition(partition));
-        }
+        partitions.iter().for_each(|partition| self.remove_partition(partition));
+    }
+
+    /// Takes the series of one partition away.
+    pub(crate) fn remove_partition(&self, partition: &Partition) {
+        let labels = self.partition(partition);
+        self.all.lag.remove(&labels);
+        self.all.lag_seconds.remove(&labels);
+        self.all.delay.remove(&labels);
     }
 
     fn partition(&self, partition: &Partition) -> PartitionLabels {
@@ -444,5 +460,55 @@ impl ReleaseFailed<'_> {
     pub(crate) fn emit(self) {
         let (source, partition) = (self.source, self.partition.as_str());
         tracing::warn!(source, partition, failure = %self.failure, "a source did not forget what is done");
+    }
+}
+
+/// A shared source has given partitions to this host.
+pub(crate) struct PartitionsAssigned<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) partitions: &'a [Partition],
+}
+
+impl PartitionsAssigned<'_> {
+    pub(crate) fn emit(self) {
+        let (source, partitions) = (self.source, names(self.partitions));
+        tracing::info!(source, partitions, "partitions have come to this host");
+    }
+}
+
+/// A shared source has taken partitions from this host.
+pub(crate) struct PartitionsGone<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) partitions: &'a [Partition],
+    /// They were another's already.
+    pub(crate) lost: bool,
+    /// Units that were ended without what they had begun.
+    pub(crate) given_up: usize,
+    pub(crate) took: Duration,
+}
+
+impl PartitionsGone<'_> {
+    pub(crate) fn emit(self) {
+        let Self { source, lost, given_up, took, .. } = self;
+        let partitions = names(self.partitions);
+        tracing::info!(source, partitions, lost, given_up, ?took, "partitions have left this host");
+    }
+}
+
+fn names(partitions: &[Partition]) -> String {
+    partitions.iter().map(Partition::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// A view takes events again.
+pub(crate) struct ViewRewound<'a> {
+    pub(crate) view: &'a str,
+    pub(crate) epoch: u32,
+    pub(crate) partitions: usize,
+}
+
+impl ViewRewound<'_> {
+    pub(crate) fn emit(self) {
+        let Self { view, epoch, partitions } = self;
+        tracing::info!(view, epoch, partitions, "a view was rewound");
     }
 }

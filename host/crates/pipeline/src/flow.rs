@@ -6,25 +6,29 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::error::{Disposition, Failure};
+use model::online::GenerationEntry;
 use model::position::{Partition, Position};
 
 use crate::assemble::OutputLayout;
-use crate::block_on::block_on_until;
+use crate::assign::Assigned;
 use crate::events::{Metrics, ViewStarted};
 use crate::intake::Intake;
+use crate::orders::{Orders, Stop};
 use crate::pool::{Pool, lock};
 use crate::progress::Progress;
+use crate::release;
+use crate::roster::{self, Left, Roster};
 use crate::setup::{Adjustment, FlowParts, SourceSetup, ViewSetup};
 use crate::shared::Shared;
-use crate::start::{self, Beginning};
+use crate::start::{self, Beginning, Hindrance, Ledgers};
 use crate::timer::Timer;
 use crate::transform::InputLayout;
 use crate::unit::{Unit, UnitParts};
-use crate::view::{Change, Orders, Stop, UnitHandle, View};
+use crate::view::{UnitHandle, View};
 use crate::waiters::Waiters;
 
 /// How long a view that has to be started anew may take to finish what it has begun.
@@ -49,22 +53,33 @@ pub(crate) struct Core {
     /// Read for each request, changed seldom.
     pub(crate) views: ArcSwap<BTreeMap<String, Arc<View>>>,
     /// Held while a view is started, changed or taken away.
-    changing: Mutex<Changing>,
+    pub(crate) changing: Mutex<Changing>,
     /// Nothing is started any more.
     pub(crate) draining: AtomicBool,
+    /// Somebody asks shared sources where they end.
+    pub(crate) measuring: AtomicBool,
 }
 
 #[derive(Default)]
-struct Changing {
+pub(crate) struct Changing {
     holds: usize,
+}
+
+/// What a view starts with.
+struct Start {
+    ledgers: Ledgers,
+    /// Noted in the ledger, the newest last.
+    generations: Vec<GenerationEntry>,
+    beginnings: Vec<Beginning>,
+    /// Where the group of the source could not be asked.
+    hindered: Vec<(Partition, Hindrance)>,
 }
 
 /// A source and who uses it.
 pub(crate) struct Source {
     pub(crate) intake: Arc<Intake>,
     pub(crate) waiters: Arc<Waiters>,
-    /// The end of each partition when the source was added: when the host started.
-    ends: BTreeMap<Partition, Option<Position>>,
+    pub(crate) roster: Roster,
 }
 
 impl Flow {
@@ -87,6 +102,7 @@ impl Flow {
             views: ArcSwap::default(),
             changing: Mutex::default(),
             draining: AtomicBool::new(false),
+            measuring: AtomicBool::new(false),
         };
         Arc::new(Self { core: Arc::new(core) })
     }
@@ -110,28 +126,39 @@ impl Flow {
         if known {
             return Err(Failure::stop(format!("add source `{name}`: there is one of that name")));
         }
-        let ends = ends(setup.source.as_ref())?.into_iter().collect();
+        let ends = ends(setup.source.as_ref())?;
         let (core, source) = (Arc::downgrade(&self.core), name.clone());
         let found = Box::new(move |partition: &Partition| partition_found(&core, &source, partition));
         let shared = &self.core.shared;
         let metrics = shared.metrics.source(&name);
         let intake = Intake::new(setup, shared.settings.clone(), metrics, changing.holds, found);
         let waiters = Arc::new(Waiters::new(Arc::clone(&shared.timer)));
-        lock(&self.core.sources).insert(name, Arc::new(Source { intake, waiters, ends }));
+        let source = Arc::new(Source { intake, waiters, roster: Roster::new(ends) });
+        lock(&self.core.sources).insert(name, Arc::clone(&source));
+        drop(changing);
+        let assigned = Assigned { core: Arc::downgrade(&self.core), source: Arc::downgrade(&source) };
+        source.intake.source.join(Arc::new(assigned));
         Ok(())
     }
 
-    /// Forgets a source. Fails while a view uses it.
+    /// Forgets a source, and leaves its group. Fails while a view uses it.
     pub fn remove_source(&self, name: &str) -> Result<(), Failure> {
-        let _changing = lock(&self.core.changing);
+        let changing = lock(&self.core.changing);
         let mut sources = lock(&self.core.sources);
-        let Some(source) = sources.get(name) else { return Ok(()) };
-        if source.intake.is_used() {
+        let Some(source) = sources.get(name).cloned() else { return Ok(()) };
+        let views = source.waiters.views.load();
+        let is_used = views.iter().any(|view| !view.is_stopped() && !view.is_failed());
+        if is_used || source.intake.is_used() {
             return Err(Failure::stop(format!("remove source `{name}`: a view uses it")));
         }
+        source.roster.close();
         source.intake.stop();
         source.intake.metrics.remove();
         sources.remove(name);
+        drop(sources);
+        drop(changing);
+        // The group takes the partitions back meanwhile, and commits.
+        source.intake.source.leave();
         Ok(())
     }
 
@@ -155,32 +182,60 @@ impl Flow {
         }
         let source = self.core.source(&setup.shape.source)?;
         check_layout(&setup, &source)?;
-        let partitions = ends(source.intake.source.as_ref())?;
-        let shared = &self.core.shared;
-        let start = start::start(shared, &setup, &partitions, &source.ends)?;
-        self.core.take_away(&name);
+        source.roster.learn(&source.intake.source.partitions()?);
         let setup = Arc::new(setup);
-        let (metrics, waiters) = (shared.metrics.view(&name), Arc::clone(&source.waiters));
+        let start = self.begin(&source, &setup)?;
+        self.core.take_away(&name);
+        let (metrics, waiters) = (self.core.shared.metrics.view(&name), Arc::clone(&source.waiters));
         let generation = start.generations.last().map_or(0, |entry| entry.generation.number);
-        let view = View::live(Arc::clone(&setup), start.generations, start.was_known, metrics, waiters);
-        let recovering = start.beginnings.iter().any(|beginning| beginning.recover_until.is_some());
+        let Start { ledgers, generations, beginnings, hindered } = start;
+        let (epoch, was_known) = (ledgers.view.epoch, ledgers.was_known);
+        let view = View::live(Arc::clone(&setup), generations, epoch, was_known, metrics, waiters);
+        let recovering = beginnings.iter().any(|beginning| beginning.recover_until.is_some());
         ViewStarted {
             view: &name,
             source: &setup.shape.source,
             generation,
-            partitions: start.beginnings.len(),
+            partitions: beginnings.len(),
             recovering,
         }
         .emit();
-        let units: Vec<UnitHandle> = start
-            .beginnings
-            .into_iter()
-            .map(|beginning| self.core.add_unit(&source, &view, &setup, beginning))
-            .collect();
-        self.core.publish(&source, &view);
+        let news = roster::news(&beginnings).into_iter().collect();
+        let units = source.roster.while_held(|is_here| {
+            let units = roster::add_units(&self.core, &source, &view, &setup, beginnings, is_here);
+            self.core.publish(&source, &view);
+            units
+        });
+        for (partition, hindrance) in hindered {
+            roster::hinder(&view, &setup, &partition, &hindrance);
+        }
         view.show_state();
         units.iter().for_each(|unit| unit.task.schedule());
+        source.intake.refresh();
+        // What could not be asked is asked again, and other hosts are told where the view begins.
+        release::tell(&self.core, &source, &news);
+        roster::kick_for(&self.core, &source, &view);
         Ok(())
+    }
+
+    /// Where a view begins in all partitions. Notes in the ledger what is new.
+    fn begin(&self, source: &Source, setup: &ViewSetup) -> Result<Start, Failure> {
+        let shared = &self.core.shared;
+        start::keep_to_source(shared, setup)?;
+        let ledgers = Ledgers::read(shared, setup, &|partition| source.roster.holds(partition))?;
+        let (mut beginnings, mut hindered) = (Vec::new(), Vec::new());
+        for (partition, arrival) in source.roster.held() {
+            match roster::begin_one(&self.core, source, setup, &ledgers, &partition, arrival) {
+                Ok(beginning) => beginnings.push(beginning),
+                Err(hindrance) if hindrance.by_group && hindrance.is_passing() => {
+                    hindered.push((partition, hindrance));
+                }
+                Err(hindrance) => return Err(hindrance.failure),
+            }
+        }
+        let (name, known) = (&setup.shape.name, &ledgers.view.generations);
+        let generations = start::begin_generations(shared, name, known, setup.digest, &beginnings)?;
+        Ok(Start { ledgers, generations, beginnings, hindered })
     }
 
     /// Replaces the transform of a running or paused view, between two batches of each partition. Events do not wait
@@ -201,9 +256,17 @@ impl Flow {
             }
             return self.start_view_locked(&changing, setup);
         }
-        let newest = view.next_generation(setup.digest);
-        view.change(&Arc::new(setup), &newest);
+        self.change(&view, &Arc::new(setup));
         Ok(())
+    }
+
+    /// All units go on with another setup; those that are missing are made.
+    fn change(&self, view: &Arc<View>, setup: &Arc<ViewSetup>) {
+        let newest = view.next_generation(setup.digest);
+        view.change(setup, &newest);
+        if let Ok(source) = self.core.source(&setup.shape.source) {
+            roster::kick_for(&self.core, &source, view);
+        }
     }
 
     /// Changes limits, bounds or the time to live of a view between two batches, without a new generation. A paused
@@ -214,8 +277,7 @@ impl Flow {
         let Some(setup) = view.setup() else { return Ok(()) };
         let Adjustment { shape, options, earliest, max_future, failures_to_pause } = adjustment;
         let setup = ViewSetup { shape, options, earliest, max_future, failures_to_pause, ..(*setup).clone() };
-        let newest = view.next_generation(setup.digest);
-        view.change(&Arc::new(setup), &newest);
+        self.change(&view, &Arc::new(setup));
         Ok(())
     }
 
@@ -224,8 +286,7 @@ impl Flow {
         let _changing = lock(&self.core.changing);
         let view = self.live_view(view)?;
         if let Some(setup) = view.setup().filter(|_| view.is_paused()) {
-            let newest = view.next_generation(setup.digest);
-            view.change(&setup, &newest);
+            self.change(&view, &setup);
         }
         Ok(())
     }
@@ -299,38 +360,10 @@ impl Flow {
     /// To be called after each checkpoint of the store: lets sources forget what every sink is durably past, and the
     /// ledger the generations that nothing will be replayed with.
     pub fn on_checkpoint(&self) {
-        crate::release::on_checkpoint(&self.core);
+        release::on_checkpoint(&self.core);
     }
 
-    /// Stops reading, finishes what has begun, makes it durable. Returns whether all of that was done within `grace`.
-    /// Nothing can be started afterwards.
-    pub fn drain(&self, grace: Duration) -> bool {
-        let deadline = Instant::now() + grace;
-        // A start that has begun is waited for; none begins after it.
-        let changing = lock(&self.core.changing);
-        self.core.draining.store(true, Ordering::Release);
-        drop(changing);
-        for source in lock(&self.core.sources).values() {
-            source.intake.stop();
-            source.waiters.close();
-        }
-        let views = self.core.views.load_full();
-        let running = views.values().filter(|view| !view.is_failed());
-        running.clone().for_each(|view| view.stop(Stop::Drain));
-        let mut stopped = true;
-        for view in running {
-            stopped &= view.wait_stopped(deadline.saturating_duration_since(Instant::now()));
-        }
-        let checkpoint = block_on_until(self.core.shared.online.checkpoint(), deadline);
-        match &checkpoint {
-            Some(Ok(())) => self.on_checkpoint(),
-            Some(Err(failure)) => tracing::error!(%failure, "the last checkpoint failed"),
-            None => tracing::error!("the last checkpoint did not end in time"),
-        }
-        stopped && matches!(checkpoint, Some(Ok(())))
-    }
-
-    fn live_view(&self, name: &str) -> Result<Arc<View>, Failure> {
+    pub(crate) fn live_view(&self, name: &str) -> Result<Arc<View>, Failure> {
         let view = self.core.view(name).filter(|view| view.is_live());
         view.ok_or_else(|| Failure::stop(format!("change view `{name}`: it does not run")))
     }
@@ -341,7 +374,7 @@ impl Core {
         self.views.load().get(name).cloned()
     }
 
-    fn source(&self, name: &str) -> Result<Arc<Source>, Failure> {
+    pub(crate) fn source(&self, name: &str) -> Result<Arc<Source>, Failure> {
         let sources = lock(&self.sources);
         sources.get(name).cloned().ok_or_else(|| {
             let known: Vec<&str> = sources.keys().map(String::as_str).collect();
@@ -350,16 +383,16 @@ impl Core {
     }
 
     /// Makes a unit; it begins when it is scheduled.
-    fn add_unit(
+    pub(crate) fn add_unit(
         &self,
         source: &Source,
         view: &Arc<View>,
         setup: &Arc<ViewSetup>,
         beginning: Beginning,
     ) -> UnitHandle {
-        let Beginning { partition, position, known, marks, recover_until } = beginning;
+        let Beginning { partition, position, known, marks, recover_until, epoch, .. } = beginning;
         let orders = Arc::new(Orders::default());
-        let progress = Arc::new(Progress::new(partition, position, marks));
+        let progress = Arc::new(Progress::new(partition, position, marks, epoch));
         if recover_until.is_some() {
             view.count_recovering(true);
         }
@@ -379,7 +412,7 @@ impl Core {
             }))
         });
         let unit = UnitHandle { task, orders, progress };
-        view.add_unit(unit.clone());
+        view.add_unit(unit.clone(), setup);
         unit
     }
 
@@ -416,28 +449,12 @@ impl Core {
     }
 }
 
-/// A partition has come into being: every view on the source gets a unit for it.
+/// The reader has come upon a partition: every view on the source gets a unit for it before its first batch.
 fn partition_found(core: &Weak<Core>, source: &str, partition: &Partition) {
     let Some(core) = core.upgrade() else { return };
-    let _changing = lock(&core.changing);
     let Ok(source) = core.source(source) else { return };
-    let views: Vec<_> = source.waiters.views.load().iter().filter(|view| view.is_live()).cloned().collect();
-    for view in views.into_iter().filter(|view| !view.has_unit(partition)) {
-        let Some(setup) = view.setup() else { continue };
-        match start::begin_new_partition(&core.shared, &setup, &view.generations(), partition) {
-            Ok((beginning, entry)) => {
-                entry.iter().for_each(|entry| view.add_generation(entry));
-                let unit = core.add_unit(&source, &view, &setup, beginning);
-                // A change that the other units have been told of meanwhile is for this one, too.
-                let generation = view.next_generation(setup.digest);
-                unit.orders.give(|orders| orders.change = Some(Change { setup, generation }));
-                unit.task.schedule();
-            }
-            Err(failure) => {
-                let reason = format!("failed to {failure}; mend it and save the view");
-                view.pause(&setup, reason);
-            }
-        }
+    if source.roster.learn(std::slice::from_ref(partition)) && roster::fill(&core, &source) != Left::Nothing {
+        roster::kick(&core, &source);
     }
 }
 
@@ -483,6 +500,7 @@ impl Drop for Flow {
         self.core.shared.pool.close();
         self.core.shared.timer.close();
         for source in lock(&self.core.sources).values() {
+            source.roster.close();
             source.intake.close();
         }
         for view in self.core.views.load().values() {

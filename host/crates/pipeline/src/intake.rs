@@ -5,9 +5,13 @@
 //! the fastest view: a batch that one view has taken may be dropped when room is needed, and who needed it reads it
 //! again ([`crate::cursor`]). What all have taken is dropped at once, unless a view is about to catch up.
 //!
+//! A lane is open while the reader reads it. One whose partition went to another host is closed and loses its batches;
+//! what the reader still delivers for a lane that is not open is dropped, so nothing of before can get in between what
+//! comes after the partition was given back.
+//!
 //! The thread runs while at least one view uses the source. It never calls a guest and never touches a sink.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -41,6 +45,10 @@ pub(crate) struct Intake {
 #[derive(Default)]
 struct State {
     lanes: BTreeMap<Partition, Lane>,
+    /// Partitions that were this host's and are another's now: what a reader still has of them is dropped.
+    gone: BTreeSet<Partition>,
+    /// Raised to have the reader open the source again: partitions have come or gone.
+    reopen: bool,
     /// Bytes in all lanes.
     bytes: usize,
     /// Cursors in all lanes; the reader runs while there are any.
@@ -51,6 +59,18 @@ struct State {
     /// While positive, no thread is started.
     holds: usize,
     next_cursor: u64,
+    /// Why the source cannot be read at the moment, and since when.
+    trouble: Option<(Instant, String)>,
+}
+
+impl State {
+    fn check(&self, epoch: u64) -> Result<(), Halt> {
+        match (self.epoch == epoch, self.reopen) {
+            (false, _) => Err(Halt::Ended),
+            (true, true) => Err(Halt::Reopen),
+            (true, false) => Ok(()),
+        }
+    }
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -61,8 +81,14 @@ enum Run {
     Failed(String),
 }
 
-/// Where a reading thread stands against those who want it to end.
-pub(crate) struct Ended;
+/// What a reading thread has to do other than to read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// End.
+    Ended,
+    /// Open the source again, for other partitions.
+    Reopen,
+}
 
 impl Intake {
     pub(crate) fn new(
@@ -137,7 +163,62 @@ impl Intake {
         if matches!(state.run, Run::Failed(_)) {
             state.run = Run::Off;
         }
+        self.ask_to_reopen(&mut state);
         self.start(state);
+    }
+
+    /// These partitions are this host's: what a reader delivers of them is wanted.
+    pub(crate) fn admit(&self, partitions: &[Partition]) {
+        let mut state = lock(&self.state);
+        partitions.iter().for_each(|partition| {
+            state.gone.remove(partition);
+        });
+    }
+
+    /// These partitions are another host's: their batches are dropped, also those that a reader still has.
+    pub(crate) fn dismiss(&self, partitions: &[Partition]) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let mut freed = 0;
+        for partition in partitions {
+            state.gone.insert(partition.clone());
+            let Some(lane) = state.lanes.get_mut(partition) else { continue };
+            freed += lane.close();
+            if !lane.is_used() {
+                state.lanes.remove(partition);
+            }
+        }
+        state.reopen = state.run == Run::Reading;
+        self.freed(state, freed);
+        self.room.notify_all();
+    }
+
+    /// Views have joined: the reader opens the source again if it does not read all that they want.
+    pub(crate) fn refresh(&self) {
+        self.ask_to_reopen(&mut lock(&self.state));
+    }
+
+    fn ask_to_reopen(&self, state: &mut State) {
+        let wanted = state.lanes.values().any(|lane| !lane.is_open() && lane.is_wanted());
+        if wanted && state.run == Run::Reading {
+            state.reopen = true;
+            self.room.notify_all();
+        }
+    }
+
+    /// Notes, or clears, why the source cannot be read.
+    pub(crate) fn set_trouble(&self, epoch: u64, reason: Option<String>) {
+        let mut state = lock(&self.state);
+        if state.epoch != epoch {
+            return;
+        }
+        let since = state.trouble.take().map_or_else(Instant::now, |(since, _)| since);
+        state.trouble = reason.map(|reason| (since, reason));
+    }
+
+    /// Since when the source cannot be read, and why.
+    pub(crate) fn trouble(&self) -> Option<(Instant, String)> {
+        lock(&self.state).trouble.clone()
     }
 
     /// Removes a cursor. With the last one the thread ends and the buffer is dropped.
@@ -145,6 +226,9 @@ impl Intake {
         let mut state = lock(&self.state);
         let Some(lane) = state.lanes.get_mut(partition) else { return };
         let freed = lane.leave(id);
+        if !lane.is_used() && !lane.is_open() {
+            state.lanes.remove(partition);
+        }
         self.freed(&mut state, freed);
         state.cursors -= 1;
         if state.cursors == 0 {
@@ -153,6 +237,7 @@ impl Intake {
             self.metrics.buffer_bytes.set(0);
             self.end_thread(&mut state);
             state.run = Run::Off;
+            state.trouble = None;
         }
     }
 
@@ -215,23 +300,44 @@ impl Intake {
         }
     }
 
-    /// The reader asks: from where on it should read these partitions. Cursors without a place get one.
+    /// The reader asks: which of these partitions it should read, and from where on. Cursors without a place get one.
     ///
-    /// A lane opens at its fastest view: who is behind catches up on its own and delays nobody.
-    pub(crate) fn open(&self, epoch: u64, partitions: &[Partition]) -> Result<Positions, Ended> {
-        let mut state = lock(&self.state);
+    /// A lane opens at its fastest view: who is behind catches up on its own and delays nobody. What no view wants is
+    /// not read.
+    pub(crate) fn open(
+        &self,
+        epoch: u64,
+        partitions: &[Partition],
+    ) -> Result<(Vec<Partition>, Positions), Halt> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
         if state.epoch != epoch {
-            return Err(Ended);
+            return Err(Halt::Ended);
         }
         let mut after = Positions::new();
-        for partition in partitions {
-            let head = state.lanes.entry(partition.clone()).or_default().open();
-            after.extend(head.map(|head| (partition.clone(), head)));
+        let mut wanted = Vec::new();
+        for partition in partitions.iter().filter(|partition| !state.gone.contains(*partition)) {
+            let Some(lane) = state.lanes.get_mut(partition) else { continue };
+            if lane.is_open() || lane.is_wanted() {
+                after.extend(lane.open().map(|head| (partition.clone(), head)));
+                wanted.push(partition.clone());
+            }
         }
         for lane in state.lanes.values_mut() {
             lane.wake();
         }
-        Ok(after)
+        Ok((wanted, after))
+    }
+
+    /// The reader is about to ask which partitions there are: what changes from now on is news.
+    pub(crate) fn opening(&self, epoch: u64) -> Result<(), Halt> {
+        let mut state = lock(&self.state);
+        // A thread that has to end must not take this from the one that came after it.
+        if state.epoch != epoch {
+            return Err(Halt::Ended);
+        }
+        state.reopen = false;
+        Ok(())
     }
 
     /// Whether the reader knows this partition.
@@ -239,32 +345,43 @@ impl Intake {
         lock(&self.state).lanes.get(partition).is_some_and(Lane::is_open)
     }
 
-    /// The reader asks whether it should end.
-    pub(crate) fn check(&self, epoch: u64) -> Result<(), Ended> {
-        if lock(&self.state).epoch == epoch { Ok(()) } else { Err(Ended) }
+    /// The reader asks whether it should go on.
+    pub(crate) fn check(&self, epoch: u64) -> Result<(), Halt> {
+        lock(&self.state).check(epoch)
     }
 
-    /// The reader hands over a batch. Waits for room; this is what slows a source down.
-    pub(crate) fn append(&self, epoch: u64, events: EventBatch) -> Result<(), Ended> {
+    /// The reader hands over a batch. Waits for room; this is what slows a source down. Batches of a partition that
+    /// is not open are dropped: it is gone, or was given back since and will be read from another place.
+    ///
+    /// After [`Halt::Reopen`] the batch may not have been taken; it comes again.
+    pub(crate) fn append(&self, epoch: u64, events: EventBatch) -> Result<(), Halt> {
         let weight = events.weight();
         let partition = events.raw.partition.clone();
         let mut state = lock(&self.state);
         loop {
             if state.epoch != epoch {
-                return Err(Ended);
+                return Err(Halt::Ended);
+            }
+            if !state.lanes.get(&partition).is_some_and(Lane::is_open) {
+                return state.check(epoch);
             }
             if self.has_room(&mut state, &partition, weight) {
                 break;
             }
+            state.check(epoch)?;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.bytes += weight;
-        self.metrics.buffer_bytes.set(i64::try_from(state.bytes).unwrap_or(i64::MAX));
         let lane = state.lanes.entry(partition).or_default();
+        let before = lane.len();
         let wakers = lane.push(Arc::new(events), weight);
+        if lane.len() > before {
+            state.bytes += weight;
+            self.metrics.buffer_bytes.set(i64::try_from(state.bytes).unwrap_or(i64::MAX));
+        }
+        let next = state.check(epoch);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        Ok(())
+        next
     }
 
     /// Makes room by dropping what at least one view has taken. Says whether there is room now.
@@ -298,13 +415,11 @@ impl Intake {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The reader has nothing to do until this time, or until it has to end.
-    pub(crate) fn pause_reader(&self, epoch: u64, until: Instant) -> Result<(), Ended> {
+    /// The reader has nothing to do until this time, or until it has to do something else.
+    pub(crate) fn pause_reader(&self, epoch: u64, until: Instant) -> Result<(), Halt> {
         let mut state = lock(&self.state);
         loop {
-            if state.epoch != epoch {
-                return Err(Ended);
-            }
+            state.check(epoch)?;
             let now = Instant::now();
             if until <= now {
                 return Ok(());

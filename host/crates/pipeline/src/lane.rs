@@ -97,6 +97,28 @@ impl Lane {
         self.is_open
     }
 
+    /// Whether a cursor waits for the lane to open.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.cursors.values().any(|cursor| matches!(cursor.place, Place::New(_)))
+    }
+
+    /// Whether there are cursors at all.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.cursors.is_empty()
+    }
+
+    /// Gives up what it holds: the partition is another host's. Its cursors get nothing more, new ones may come.
+    /// Returns bytes freed.
+    pub(crate) fn close(&mut self) -> usize {
+        let ids: Vec<CursorId> = self.cursors.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.set_place(id, Place::Off));
+        // Numbers go on: a cursor that comes back must not take one batch for another.
+        self.first += self.entries.len() as u64;
+        let freed = self.entries.drain(..).map(|entry| entry.weight).sum();
+        (self.is_open, self.base, self.head) = (false, None, None);
+        freed
+    }
+
     /// Number of batches.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -149,10 +171,14 @@ impl Lane {
         }
     }
 
-    /// Adds a batch. Returns whom to wake.
+    /// Adds a batch to the open lane. Returns whom to wake.
     pub(crate) fn push(&mut self, events: SharedEvents, weight: usize) -> Vec<Waker> {
-        self.is_open = true;
         self.head = Some(events.raw.covers.through);
+        if self.cursors.is_empty() {
+            // Nobody would ever take it: who comes later reads it again.
+            self.base = self.head;
+            return Vec::new();
+        }
         self.entries.push_back(Entry { events, weight, wanted: self.shared, taken: false });
         self.waiting_wakers()
     }

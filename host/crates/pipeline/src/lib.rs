@@ -8,12 +8,17 @@
 //!
 //! A *unit* is one view on one source partition ([`mod@unit`]); it runs in turns on a pool of threads ([`pool`]).
 //! [`flow`] starts, swaps and stops views, [`start`] finds where they begin, [`generations`] which transform makes
-//! what, [`release`] what may be forgotten. The crate knows the traits of `model` and nothing of files, networks,
+//! what, [`release`] what may be forgotten. Partitions come and go: [`assign`] hears of it, [`roster`] makes the units,
+//! and its page has the order of locks. The crate knows the traits of `model` and nothing of files, networks,
 //! formats or WebAssembly.
 
 pub mod setup;
 
 pub mod flow;
+mod assign;
+mod drain;
+mod rewind;
+mod roster;
 mod start;
 mod status;
 
@@ -32,6 +37,7 @@ mod transform;
 mod assemble;
 mod deliver;
 
+mod orders;
 mod progress;
 mod release;
 mod view;
@@ -45,4 +51,5 @@ mod shared;
 mod timer;
 
 pub use flow::{Flow, IntakeHold};
+pub use status::Waiting;
 pub use transform::input;

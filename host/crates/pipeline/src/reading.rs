@@ -16,7 +16,7 @@ use model::position::Partition;
 use model::source::{ReadEvent, Reader};
 
 use crate::events::{SourceFailed, SourceRecovered, SourceRetries};
-use crate::intake::{Ended, Intake};
+use crate::intake::{Halt, Intake};
 use crate::pool::panic_message;
 use crate::retry::{Pauses, Retry};
 
@@ -30,7 +30,7 @@ fn run(intake: &Intake, epoch: u64) {
     let outcome = catch_unwind(AssertUnwindSafe(|| read(intake, epoch)));
     let reason = match outcome {
         Ok(Err(Stop::Failed(failure))) => failure.to_string(),
-        Ok(Ok(())) | Ok(Err(Stop::Ended)) => return,
+        Ok(Ok(())) | Ok(Err(Stop::Halted(_))) => return,
         Err(panic) => format!("a panic while reading: {}", panic_message(panic.as_ref())),
     };
     SourceFailed { metrics: &intake.metrics, reason: &reason }.emit();
@@ -39,15 +39,15 @@ fn run(intake: &Intake, epoch: u64) {
 
 /// Why the thread ends.
 enum Stop {
-    /// Nobody needs it.
-    Ended,
+    /// Nobody needs it, or not for these partitions.
+    Halted(Halt),
     /// The source cannot be read.
     Failed(Failure),
 }
 
-impl From<Ended> for Stop {
-    fn from(_: Ended) -> Self {
-        Self::Ended
+impl From<Halt> for Stop {
+    fn from(halt: Halt) -> Self {
+        Self::Halted(halt)
     }
 }
 
@@ -56,6 +56,7 @@ struct Reading<'a> {
     epoch: u64,
     decoder: Box<dyn Decoder>,
     retry: Retry,
+    /// All that there were at the last look, and those that came since.
     partitions: BTreeSet<Partition>,
     looked: Instant,
 }
@@ -72,11 +73,15 @@ fn read(intake: &Intake, epoch: u64) -> Result<(), Stop> {
     };
     loop {
         match reading.open_and_read() {
-            Ok(Again::NewPartitions) => {}
+            Ok(Again::OtherPartitions) | Err(Stop::Halted(Halt::Reopen)) => {}
             Err(Stop::Failed(failure)) if failure.disposition == Disposition::Retry => {
                 let (again, first) = reading.retry.failed(Instant::now());
                 SourceRetries { metrics: &intake.metrics, failure: &failure, first }.emit();
-                intake.pause_reader(epoch, again)?;
+                intake.set_trouble(epoch, Some(failure.to_string()));
+                match intake.pause_reader(epoch, again) {
+                    Ok(()) | Err(Halt::Reopen) => {}
+                    Err(ended) => return Err(ended.into()),
+                }
             }
             Err(stop) => return Err(stop),
         }
@@ -85,11 +90,12 @@ fn read(intake: &Intake, epoch: u64) -> Result<(), Stop> {
 
 /// Why the source is opened again.
 enum Again {
-    NewPartitions,
+    OtherPartitions,
 }
 
 impl Reading<'_> {
     fn open_and_read(&mut self) -> Result<Again, Stop> {
+        self.intake.opening(self.epoch)?;
         let partitions = self.intake.source.partitions().map_err(Stop::Failed)?;
         self.looked = Instant::now();
         self.partitions = partitions.into_iter().collect();
@@ -99,8 +105,12 @@ impl Reading<'_> {
                 (self.intake.partition_found)(partition);
             }
         }
-        let after = self.intake.open(self.epoch, &partitions)?;
-        let mut reader = self.intake.source.read(&partitions, &after).map_err(Stop::Failed)?;
+        let (wanted, after) = self.intake.open(self.epoch, &partitions)?;
+        if wanted.is_empty() {
+            self.intake.pause_reader(self.epoch, self.looked + self.intake.settings.partition_poll)?;
+            return Ok(Again::OtherPartitions);
+        }
+        let mut reader = self.intake.source.read(&wanted, &after).map_err(Stop::Failed)?;
         self.read_on(reader.as_mut())
     }
 
@@ -109,6 +119,7 @@ impl Reading<'_> {
         loop {
             let event = reader.next(intake.budget(), settings.read_wait).map_err(Stop::Failed)?;
             if let Some((attempts, after)) = self.retry.worked(Instant::now()) {
+                intake.set_trouble(self.epoch, None);
                 SourceRecovered { metrics: &intake.metrics, attempts, after }.emit();
             }
             match event {
@@ -128,7 +139,7 @@ impl Reading<'_> {
                 self.looked = Instant::now();
                 let now = intake.source.partitions().map_err(Stop::Failed)?;
                 if now.iter().any(|partition| !self.partitions.contains(partition)) {
-                    return Ok(Again::NewPartitions);
+                    return Ok(Again::OtherPartitions);
                 }
             }
         }

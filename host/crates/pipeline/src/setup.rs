@@ -58,6 +58,8 @@ pub struct FlowSettings {
     pub read_wait: Duration,
     /// How often a source is asked for new partitions while nothing comes.
     pub partition_poll: Duration,
+    /// After how long a view that waits for its source, its output stream or its store says so.
+    pub waits_long: Duration,
     /// How long the search for bad rows in one batch may go on without one good row before the view is paused.
     pub bisect_patience: Duration,
 }
@@ -77,6 +79,7 @@ impl Default for FlowSettings {
             retry_max: Duration::from_secs(10),
             read_wait: Duration::from_millis(500),
             partition_poll: Duration::from_secs(5),
+            waits_long: Duration::from_secs(5),
             bisect_patience: Duration::from_secs(10),
         }
     }

@@ -1,16 +1,20 @@
-//! Where a view begins: what the ledger and the output stream know of it, partition by partition.
+//! Where a view begins: what the ledger, the output stream and the source know of it, partition by partition.
 //!
-//! Reads and notes; starts nothing. Each sink has a position of its own, a start goes back to the smaller one.
+//! Reads and notes; starts nothing. Each sink has a position of its own, a start goes back to the smaller one. For a
+//! source that several hosts share there is a third party: the ledger knows what this host has, the source keeps what
+//! the view has emitted on whichever host. Where the ledger knows a partition it says where online rows go on; where it
+//! does not, the view begins at what the source keeps, or at the point that the view asks for if nobody has begun.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
-use model::error::Failure;
+use model::error::{Disposition, Failure};
 use model::online::{GenerationEntry, ViewLedger};
 use model::position::{Partition, Position};
-use model::source::Point;
+use model::source::{Kept, Point, Source};
 
 use crate::generations;
 use crate::progress::Marks;
+use crate::rewind;
 use crate::setup::ViewSetup;
 use crate::shared::Shared;
 
@@ -23,16 +27,57 @@ pub(crate) struct Beginning {
     /// The greater of what the sinks have.
     pub(crate) known: Option<Position>,
     pub(crate) marks: Marks,
-    /// The end that the partition had when the host started, if the online store may be behind what was emitted.
+    /// Until this position reads may be older than what was emitted.
     pub(crate) recover_until: Option<Position>,
+    /// How often the view was rewound here.
+    pub(crate) epoch: u32,
+    /// Whether other hosts share the partition's source, and it was noted just now that the view begins here: they
+    /// have to know.
+    pub(crate) is_news: bool,
 }
 
-/// What a view starts with.
-pub(crate) struct Start {
-    pub(crate) was_known: bool,
-    pub(crate) beginnings: Vec<Beginning>,
-    /// Noted in the ledger, the newest last.
-    pub(crate) generations: Vec<GenerationEntry>,
+/// How a partition came to this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// With the start of the host: what it emitted before a crash may reach to this end, where it is known already.
+    AtStart { end: Option<Option<Position>> },
+    /// Later, for the first time since the host started.
+    First,
+    /// It was here before, and has come back.
+    Again,
+    /// It has come into being.
+    New,
+}
+
+/// Why a view cannot begin in a partition.
+#[derive(Debug)]
+pub(crate) struct Hindrance {
+    pub(crate) failure: Failure,
+    /// It is the shared source that cannot be asked.
+    pub(crate) by_group: bool,
+}
+
+impl Hindrance {
+    fn group(failure: Failure) -> Self {
+        Self { failure, by_group: true }
+    }
+
+    /// Whether it may be gone at the next attempt.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.failure.disposition == Disposition::Retry
+    }
+}
+
+impl From<Failure> for Hindrance {
+    fn from(failure: Failure) -> Self {
+        Self { failure, by_group: false }
+    }
+}
+
+impl fmt::Display for Hindrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.failure.fmt(f)
+    }
 }
 
 /// The name under which the ledger remembers where a view's output stream began.
@@ -49,7 +94,7 @@ fn source_name(view: &str) -> String {
 }
 
 /// Refuses a view that has read another source: positions of one mean nothing in the other.
-fn keep_to_source(shared: &Shared, setup: &ViewSetup) -> Result<(), Failure> {
+pub(crate) fn keep_to_source(shared: &Shared, setup: &ViewSetup) -> Result<(), Failure> {
     let (name, source) = (&setup.shape.name, &setup.shape.source);
     let noted = shared.ledger.view(&source_name(name))?;
     match noted.started.keys().next() {
@@ -62,106 +107,185 @@ fn keep_to_source(shared: &Shared, setup: &ViewSetup) -> Result<(), Failure> {
     }
 }
 
-/// Looks up where a view begins, and notes durably what is new.
-///
-/// `ends`: the last position of each partition that existed when the host started; `partitions`: those that exist now,
-/// with their last position.
-pub(crate) fn start(
-    shared: &Shared,
-    setup: &ViewSetup,
-    partitions: &[(Partition, Option<Position>)],
-    ends: &BTreeMap<Partition, Option<Position>>,
-) -> Result<Start, Failure> {
-    let name = &setup.shape.name;
-    keep_to_source(shared, setup)?;
-    let known = shared.ledger.view(name)?;
-    let was_known = !known.generations.is_empty();
-    let outputs = shared.ledger.view(&output_name(name))?;
-    let mut beginnings = Vec::with_capacity(partitions.len());
-    for (partition, end) in partitions {
-        let ledgers = Ledgers { was_known, view: &known, output: &outputs };
-        let mut beginning = ledgers.begin(shared, setup, partition, *end)?;
-        let end_at_start = ends.get(partition).copied().flatten();
-        if was_known && beginning.marks.applied < end_at_start {
-            beginning.recover_until = end_at_start;
-        }
-        beginnings.push(beginning);
-    }
-    let positions: Vec<_> =
-        beginnings.iter().map(|beginning| (beginning.partition.clone(), beginning.known)).collect();
-    let mut generations = known.generations;
-    if let Some(entry) = generations::entry_for_start(&generations, setup.digest, &positions) {
-        shared.ledger.begin_generation(name, &entry)?;
-        generations::merge(&mut generations, &entry);
-    }
-    Ok(Start { was_known, beginnings, generations })
-}
-
-/// Where a running view begins in a partition that has just come into being: at its beginning.
-pub(crate) fn begin_new_partition(
-    shared: &Shared,
-    setup: &ViewSetup,
-    generations: &[GenerationEntry],
+/// The position right before a point, for a view that begins there.
+pub(crate) fn locate(
+    source: &dyn Source,
+    view: &str,
     partition: &Partition,
-) -> Result<(Beginning, Option<GenerationEntry>), Failure> {
-    let known = shared.ledger.view(&setup.shape.name)?;
-    let outputs = shared.ledger.view(&output_name(&setup.shape.name))?;
-    let ledgers = Ledgers { was_known: true, view: &known, output: &outputs };
-    let beginning = ledgers.begin(shared, setup, partition, None)?;
-    let positions = [(partition.clone(), beginning.known)];
-    let newest = generations.last().map_or(setup.digest, |entry| entry.generation.digest);
-    let entry = generations::entry_for_start(generations, newest, &positions);
-    if let Some(entry) = &entry {
-        shared.ledger.begin_generation(&setup.shape.name, entry)?;
+    point: &Point,
+    kept: Option<&Kept>,
+) -> Result<Option<Position>, Failure> {
+    match (point, kept) {
+        (Point::Committed, Some(Kept { group: Some(group), .. })) => Ok(Some(*group)),
+        (Point::Committed, Some(_)) => Err(Failure::stop(format!(
+            "start view `{view}` at what is committed: the consumer group has committed nothing in partition \
+             `{partition}`; name another `start`, such as `earliest`, or the `group` that has"
+        ))),
+        _ => source.find(partition, point),
     }
-    Ok((beginning, entry))
 }
 
-struct Ledgers<'a> {
-    was_known: bool,
-    view: &'a ViewLedger,
-    output: &'a ViewLedger,
+/// What the ledger knows of a view.
+pub(crate) struct Ledgers {
+    pub(crate) view: ViewLedger,
+    output: ViewLedger,
+    /// The last rewind.
+    rewind: ViewLedger,
+    pub(crate) was_known: bool,
 }
 
-impl Ledgers<'_> {
-    fn begin(
+impl Ledgers {
+    /// Asks the ledger. A rewind that was begun and not finished is finished first; `is_here` says of which
+    /// partitions the output can be set back by this host.
+    pub(crate) fn read(
+        shared: &Shared,
+        setup: &ViewSetup,
+        is_here: &dyn Fn(&Partition) -> bool,
+    ) -> Result<Self, Failure> {
+        let name = &setup.shape.name;
+        let mut view = shared.ledger.view(name)?;
+        let rewind = shared.ledger.view(&rewind::name(name))?;
+        if view.epoch < rewind.epoch {
+            rewind::finish(shared, setup, &rewind, is_here)?;
+            view = shared.ledger.view(name)?;
+        }
+        let output = shared.ledger.view(&output_name(name))?;
+        let was_known = !view.generations.is_empty();
+        Ok(Self { view, output, rewind, was_known })
+    }
+
+    /// Looks up where a view begins in a partition, and notes durably what is new.
+    pub(crate) fn begin(
         &self,
         shared: &Shared,
         setup: &ViewSetup,
+        source: &dyn Source,
         partition: &Partition,
-        end: Option<Position>,
-    ) -> Result<Beginning, Failure> {
+        arrival: Arrival,
+    ) -> Result<Beginning, Hindrance> {
         let name = &setup.shape.name;
-        let started = match self.view.started.get(partition) {
+        let kept = source.kept(name, partition).map_err(Hindrance::group)?;
+        let noted = self.view.started.get(partition);
+        let started = match noted {
             Some(started) => *started,
             None => {
-                // A partition that a known view has not seen is newer than the view: all of it counts.
-                let from_end = !self.was_known && setup.start == Point::Latest;
-                let started = end.filter(|_| from_end);
+                let started = self.first_position(setup, source, partition, kept.as_ref())?;
                 shared.ledger.start(name, partition, started)?;
                 started
             }
         };
         let online = self.view.online.get(partition).copied().max(started);
-        let Some((output, _)) = &setup.output else {
-            let marks = Marks { applied: online, emitted: None };
-            let partition = partition.clone();
-            return Ok(Beginning { partition, position: online, known: online, marks, recover_until: None });
+        let emitted = match &setup.output {
+            Some(_) => self.emitted(shared, setup, partition, online, kept.as_ref())?,
+            None => online,
         };
-        let began = match self.output.started.get(partition) {
-            Some(began) => *began,
-            None => {
-                shared.ledger.start(&output_name(name), partition, online)?;
-                online
-            }
+        let epoch = self.view.epoch.max(kept.map_or(0, |kept| kept.epoch));
+        let has_rows = if kept.is_some() { noted.is_some() } else { self.was_known };
+        let recover_until = match has_rows {
+            true => recover_until(source, partition, arrival, online, emitted)?,
+            false => None,
         };
-        let emitted = output.position(name, partition).max(began);
         Ok(Beginning {
             partition: partition.clone(),
             position: online.min(emitted),
             known: online.max(emitted),
-            marks: Marks { applied: online, emitted },
-            recover_until: None,
+            marks: Marks { applied: online, emitted: emitted.filter(|_| setup.output.is_some()) },
+            recover_until,
+            epoch,
+            is_news: kept.is_some() && noted.is_none(),
         })
     }
+
+    /// Where a view begins in a partition that the ledger does not know.
+    fn first_position(
+        &self,
+        setup: &ViewSetup,
+        source: &dyn Source,
+        partition: &Partition,
+        kept: Option<&Kept>,
+    ) -> Result<Option<Position>, Hindrance> {
+        let find = || locate(source, &setup.shape.name, partition, &setup.start, kept);
+        match kept {
+            // What lies between the two is applied here and not emitted again.
+            Some(Kept { view: Some(view), group, .. }) => {
+                Ok(Some(group.map_or(*view, |group| group.min(*view))))
+            }
+            Some(Kept { is_new: true, .. }) => Ok(None),
+            Some(_) => find().map_err(Hindrance::group),
+            // A partition that a known view has not seen is newer than the view: all of it counts.
+            None if self.was_known => Ok(None),
+            None => Ok(find()?),
+        }
+    }
+
+    /// Through where the output stream has a partition.
+    fn emitted(
+        &self,
+        shared: &Shared,
+        setup: &ViewSetup,
+        partition: &Partition,
+        online: Option<Position>,
+        kept: Option<&Kept>,
+    ) -> Result<Option<Position>, Failure> {
+        let name = &setup.shape.name;
+        let Some((output, _)) = &setup.output else { return Ok(None) };
+        if let Some(kept) = kept.filter(|kept| self.view.epoch < kept.epoch) {
+            // Rewound on another host: what was noted here belongs to an earlier epoch.
+            if kept.view < output.position(name, partition) {
+                output.rewind(name, partition, kept.view, kept.epoch)?;
+            }
+            return Ok(kept.view);
+        }
+        // What is kept from before a rewind of this host says nothing any more.
+        let is_stale =
+            |kept: &&Kept| kept.epoch < self.view.epoch && self.rewind.started.contains_key(partition);
+        let elsewhere = kept.filter(|kept| !is_stale(kept)).and_then(|kept| kept.view);
+        let began = match self.output.started.get(partition) {
+            Some(began) => *began,
+            None => {
+                let began = online.max(elsewhere);
+                shared.ledger.start(&output_name(name), partition, began)?;
+                began
+            }
+        };
+        Ok(output.position(name, partition).max(began).max(elsewhere))
+    }
+}
+
+/// Until which position reads may be older than what was emitted.
+fn recover_until(
+    source: &dyn Source,
+    partition: &Partition,
+    arrival: Arrival,
+    online: Option<Position>,
+    emitted: Option<Position>,
+) -> Result<Option<Position>, Hindrance> {
+    // What this host emitted right before a crash may not have been noted anywhere: the end bounds it.
+    let end = || source.end(partition).map_err(Hindrance::group);
+    let until = match arrival {
+        Arrival::AtStart { end: Some(end) } => end,
+        Arrival::AtStart { end: None } => end()?,
+        Arrival::First if online < emitted => end()?,
+        Arrival::Again => emitted,
+        Arrival::First | Arrival::New => None,
+    };
+    Ok(until.filter(|until| online < Some(*until)))
+}
+
+/// The generations that a view starts with in these partitions; what is new is noted in the ledger.
+pub(crate) fn begin_generations(
+    shared: &Shared,
+    view: &str,
+    generations: &[GenerationEntry],
+    digest: model::view::Digest,
+    beginnings: &[Beginning],
+) -> Result<Vec<GenerationEntry>, Failure> {
+    let positions: Vec<_> =
+        beginnings.iter().map(|beginning| (beginning.partition.clone(), beginning.known)).collect();
+    let mut generations = generations.to_vec();
+    if let Some(entry) = generations::entry_for_start(&generations, digest, &positions) {
+        shared.ledger.begin_generation(view, &entry)?;
+        generations::merge(&mut generations, &entry);
+    }
+    Ok(generations)
 }

@@ -9,11 +9,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_array::builder::{BinaryBuilder, StringBuilder};
-use arrow_array::{
-    ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array,
+use arrow_array::builder::{
+    ArrayBuilder, BinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder,
 };
-use arrow_schema::{Field as ArrowField, Schema, SchemaRef};
+use arrow_array::{
+    ArrayRef, BinaryArray, Int64Array, ListArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    new_null_array,
+};
+use arrow_schema::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef};
 use model::batch::EventBatch;
 use model::codec::{SourceColumn, metadata};
 use model::error::Failure;
@@ -105,6 +108,8 @@ enum InputColumn {
     Key,
     Partition,
     Position,
+    Offset,
+    Headers,
 }
 
 impl InputLayout {
@@ -123,6 +128,8 @@ impl InputLayout {
                 (None, metadata::KEY) => (InputColumn::Key, DataType::Bytes, true),
                 (None, metadata::PARTITION) => (InputColumn::Partition, DataType::String, false),
                 (None, metadata::POSITION) => (InputColumn::Position, DataType::Bytes, false),
+                (None, metadata::OFFSET) => (InputColumn::Offset, DataType::Int64, true),
+                (None, metadata::HEADERS) => (InputColumn::Headers, headers_type(), false),
                 (None, name) => {
                     let known: Vec<_> = columns.iter().map(|column| column.field.name.as_str()).collect();
                     return Err(Failure::stop(format!(
@@ -158,9 +165,17 @@ impl InputLayout {
                     let times = (0..len).map(|row| events.raw.ingest_time(slice.raw_row(row)));
                     Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
                 }
-                InputColumn::Key => new_null_array(field.data_type(), len),
+                InputColumn::Key if events.raw.attributes.keys.is_empty() => {
+                    new_null_array(field.data_type(), len)
+                }
+                InputColumn::Key => Arc::new(key_column(slice, len)),
                 InputColumn::Partition => Arc::new(partition_column(slice, len)),
                 InputColumn::Position => Arc::new(position_column(slice, len)),
+                InputColumn::Offset if events.raw.positions.width() != OFFSET_BYTES => {
+                    new_null_array(field.data_type(), len)
+                }
+                InputColumn::Offset => Arc::new(offset_column(slice, len)),
+                InputColumn::Headers => Arc::new(headers_column(slice, len, field.data_type())),
             }
         });
         let options = RecordBatchOptions::new().with_row_count(Some(len));
@@ -193,6 +208,54 @@ fn position_column(slice: &Slice, len: usize) -> BinaryArray {
     let positions = &slice.events.raw.positions;
     let mut builder = BinaryBuilder::with_capacity(len, len * positions.width());
     (0..len).for_each(|row| builder.append_value(positions.bytes_at(slice.raw_row(row))));
+    builder.finish()
+}
+
+/// Bytes of the positions of sources that count.
+const OFFSET_BYTES: usize = 8;
+
+fn key_column(slice: &Slice, len: usize) -> BinaryArray {
+    let raw = &slice.events.raw;
+    (0..len).map(|row| raw.key(slice.raw_row(row))).collect()
+}
+
+/// The positions as numbers. One beyond 2^63 is no offset of any source, and null here.
+fn offset_column(slice: &Slice, len: usize) -> Int64Array {
+    let positions = &slice.events.raw.positions;
+    let mut builder = Int64Builder::with_capacity(len);
+    for row in 0..len {
+        let bytes: [u8; OFFSET_BYTES] =
+            positions.bytes_at(slice.raw_row(row)).try_into().expect("the width was looked at");
+        builder.append_option(i64::try_from(u64::from_be_bytes(bytes)).ok());
+    }
+    builder.finish()
+}
+
+/// `list<struct<name: string, value: bytes>>`.
+fn headers_type() -> DataType {
+    let header = vec![("name".to_owned(), DataType::String), ("value".to_owned(), DataType::Bytes)];
+    DataType::List(Box::new(DataType::Struct(header)))
+}
+
+/// A name that is no UTF-8 has a replacement character where it is not: a source hands over names as they came.
+fn headers_column(slice: &Slice, len: usize, data_type: &ArrowType) -> ListArray {
+    let ArrowType::List(item) = data_type else { unreachable!("headers are a list") };
+    let ArrowType::Struct(fields) = item.data_type() else { unreachable!("headers are a list of structs") };
+    const FIELDS: &str = "a header has a name and a value";
+    let columns: Vec<Box<dyn ArrayBuilder>> =
+        vec![Box::new(StringBuilder::new()), Box::new(BinaryBuilder::new())];
+    let mut builder =
+        ListBuilder::new(StructBuilder::new(fields.clone(), columns)).with_field(Arc::clone(item));
+    for row in 0..len {
+        for (name, value) in slice.events.raw.headers(slice.raw_row(row)) {
+            let header = builder.values();
+            let names = header.field_builder::<StringBuilder>(0).expect(FIELDS);
+            names.append_value(String::from_utf8_lossy(name));
+            header.field_builder::<BinaryBuilder>(1).expect(FIELDS).append_option(value);
+            header.append(true);
+        }
+        builder.append(true);
+    }
     builder.finish()
 }
 
@@ -318,3 +381,6 @@ impl Attempt {
         (self.slice, self.made)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,13 +27,14 @@ use crate::deliver::{Deliver, Job};
 use crate::events::{OlderComponentMissing, ViewRecovered, ViewRetries, ViewSwapped};
 use crate::generations::{self, Stretch};
 use crate::intake::Intake;
+use crate::orders::{Change, Orders, Stop};
 use crate::pool::{Task, Turn, Work};
 use crate::progress::Progress;
 use crate::retry::{Pauses, Retry};
 use crate::setup::ViewSetup;
 use crate::shared::Shared;
 use crate::transform::{Attempt, Made, Patience, Slice, Step};
-use crate::view::{Change, Orders, Stop, View};
+use crate::view::View;
 
 /// What a unit is made with.
 pub(crate) struct UnitParts {
@@ -90,11 +91,12 @@ pub(crate) struct Unit {
 }
 
 /// Tells the view that a unit has ended, when it is dropped.
-struct Alive(Arc<View>);
+struct Alive(Arc<View>, Arc<Progress>);
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.unit_finished();
+        self.1.end();
+        self.0.unit_finished(&self.1);
     }
 }
 
@@ -125,6 +127,8 @@ impl Work for Unit {
             Mode::Paused { .. } | Mode::Running => self.advance(&mut cx, now),
         };
         match turn {
+            // Orders go first: a call may have taken long, and the partition may be another host's by now.
+            Ok(Turn::Again) if self.orders.pending.load(Ordering::Acquire) => Turn::Again,
             Ok(Turn::Again) => {
                 self.poll_deliveries(&mut cx, now);
                 Turn::Again
@@ -158,7 +162,7 @@ impl Unit {
     /// A unit that stands behind `progress.began`. Its cursor joins at once, so that readers know where to begin.
     pub(crate) fn new(parts: UnitParts) -> Self {
         let UnitParts { shared, view, intake, setup, generation, orders, progress, .. } = parts;
-        let alive = Alive(Arc::clone(&view));
+        let alive = Alive(Arc::clone(&view), Arc::clone(&progress));
         let partition = progress.partition.clone();
         let position = progress.began;
         let pauses = Pauses { first: shared.settings.retry_first, max: shared.settings.retry_max };
@@ -256,12 +260,14 @@ impl Unit {
         let (again, first) = self.retry.failed(now);
         let (metrics, partition) = (self.view.metrics(), &self.progress.partition);
         self.retry_what = what;
+        self.progress.set_trouble(what, failure.to_string());
         ViewRetries { metrics, partition, what, failure, first }.emit();
         self.shared.timer.wake_at(again, cx.waker().clone());
     }
 
     fn worked(&mut self, now: Instant) {
         if let Some((attempts, after)) = self.retry.worked(now) {
+            self.progress.clear_trouble(self.retry_what);
             let (metrics, partition) = (self.view.metrics(), &self.progress.partition);
             ViewRecovered { metrics, partition, what: self.retry_what, attempts, after }.emit();
         }
@@ -349,6 +355,12 @@ impl Unit {
             self.at_work = None;
         }
         let through = self.stretches.front().and_then(|stretch| stretch.through);
+        // A batch is behind what was emitted before, or is not: never both.
+        let emitted = self.progress.emitted_before.filter(|emitted| Some(*emitted) > self.position);
+        let through = match (through, emitted) {
+            (Some(through), Some(emitted)) => Some(through.min(emitted)),
+            (through, emitted) => through.or(emitted),
+        };
         let Some(slice) = Slice::of(&events, self.position, through) else { return Ok(NextSlice::Skipped) };
         if slice.covers.through < events.raw.covers.through {
             self.events = Some(events);
@@ -438,9 +450,10 @@ impl Unit {
             return self.trip(reason);
         }
         self.view.metrics().rows_in.inc_by(slice.raw.len() as u64);
-        if let Some(last) = slice.raw.clone().next_back() {
-            let delay = self.shared.clock.now().0.saturating_sub(slice.events.raw.ingest_time(last));
-            self.delay.set(delay as f64 / 1e6);
+        let last = slice.raw.clone().next_back();
+        let recorded = last.map_or(slice.events.raw.ingest_time, |last| slice.events.raw.ingest_time(last));
+        if last.is_some() {
+            self.delay.set(self.shared.clock.now().0.saturating_sub(recorded) as f64 / 1e6);
         }
         self.position = Some(slice.covers.through);
         self.deliver.begin(Job {
@@ -449,6 +462,7 @@ impl Unit {
             events: Arc::clone(&slice.events),
             output: self.setup.output.clone(),
             parallel: self.setup.parallel_emit,
+            recorded,
         });
     }
 

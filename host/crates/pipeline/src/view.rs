@@ -2,67 +2,23 @@
 //!
 //! Units do the work and move marks; this is where they meet. All methods are short and may be called from any thread.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::online::GenerationEntry;
+use model::online::{GenerationEntry, ViewLedger};
 use model::position::{Partition, Position};
 use model::status::{PartitionStatus, ViewState, ViewStatus};
 use model::view::{Digest, Generation};
 
 use crate::events::{ViewMetrics, ViewPaused, ViewStopped};
 use crate::generations;
+use crate::orders::{Change, OrderList, Orders, Stop};
 use crate::pool::{Task, lock};
-use crate::progress::Progress;
+use crate::progress::{Progress, Waiting};
 use crate::setup::ViewSetup;
 use crate::waiters::Waiters;
-
-/// What a unit is told from outside; looked at before each call into the guest.
-#[derive(Default)]
-pub(crate) struct Orders {
-    /// Whether there are any: spares the lock.
-    pub(crate) pending: AtomicBool,
-    list: Mutex<OrderList>,
-}
-
-/// The latest of each kind; an older one that was not seen yet does not matter any more.
-#[derive(Default)]
-pub(crate) struct OrderList {
-    pub(crate) change: Option<Change>,
-    pub(crate) pause: bool,
-    pub(crate) stop: Option<Stop>,
-}
-
-/// Go on with this setup, also if paused.
-#[derive(Clone)]
-pub(crate) struct Change {
-    pub(crate) setup: Arc<ViewSetup>,
-    pub(crate) generation: Generation,
-}
-
-/// How to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Finish what has begun.
-    Drain,
-    /// At once; what was not acknowledged will be made again.
-    Now,
-}
-
-impl Orders {
-    pub(crate) fn give(&self, order: impl FnOnce(&mut OrderList)) {
-        order(&mut lock(&self.list));
-        self.pending.store(true, Ordering::Release);
-    }
-
-    /// Takes what there is.
-    pub(crate) fn take(&self) -> OrderList {
-        self.pending.store(false, Ordering::Release);
-        std::mem::take(&mut *lock(&self.list))
-    }
-}
 
 /// A unit as its view knows it.
 #[derive(Clone)]
@@ -89,6 +45,9 @@ pub(crate) struct View {
     pub(crate) waiters: Arc<Waiters>,
     /// Whether the ledger knew it before it started.
     pub(crate) was_known: bool,
+    /// Held while units are made, and while nothing of the view may be under way. Taken before all other locks but
+    /// that of the flow.
+    pub(crate) starting: Mutex<()>,
     metrics: ViewMetrics,
     state: Mutex<State>,
     /// Signalled when the last unit has finished.
@@ -98,6 +57,8 @@ pub(crate) struct View {
     recovering: AtomicUsize,
     /// Units that read on their own.
     catching_up: AtomicUsize,
+    /// How often the view was rewound, as the ledger knew when it last began.
+    epoch: AtomicU32,
 }
 
 struct State {
@@ -113,6 +74,8 @@ struct State {
     /// Let go after it has stopped: it has no series any more.
     retired: bool,
     last_error: Option<String>,
+    /// Partitions in which the view should have a unit and could not begin, since when and why.
+    not_begun: BTreeMap<Partition, Waiting>,
 }
 
 impl State {
@@ -129,6 +92,7 @@ impl View {
     pub(crate) fn live(
         setup: Arc<ViewSetup>,
         generations: Vec<GenerationEntry>,
+        epoch: u32,
         was_known: bool,
         metrics: ViewMetrics,
         waiters: Arc<Waiters>,
@@ -137,6 +101,7 @@ impl View {
         let online = setup.shape.online;
         let view = Self::new(&name, &source, was_known, metrics, waiters, Phase::Live);
         view.online.store(online, Ordering::Release);
+        view.epoch.store(epoch, Ordering::Release);
         let mut state = lock(&view.state);
         state.setup = Some(setup);
         state.generations = generations;
@@ -175,18 +140,21 @@ impl View {
             alive: 0,
             retired: false,
             last_error: None,
+            not_begun: BTreeMap::new(),
         };
         Arc::new(Self {
             name: name.into(),
             source: source.to_owned(),
             waiters,
             was_known,
+            starting: Mutex::default(),
             metrics,
             state: Mutex::new(state),
             stopped: Condvar::new(),
             online: AtomicBool::new(false),
             recovering: AtomicUsize::new(0),
             catching_up: AtomicUsize::new(0),
+            epoch: AtomicU32::new(0),
         })
     }
 
@@ -237,7 +205,8 @@ impl View {
         let state = lock(&self.state);
         let setup = state.setup.as_ref();
         let has_output = setup.is_some_and(|setup| setup.output.is_some());
-        let partitions = state.units.values().map(|unit| {
+        let here = state.units.values().filter(|unit| !unit.progress.is_leaving());
+        let partitions = here.map(|unit| {
             let marks = unit.progress.marks();
             PartitionStatus {
                 partition: unit.progress.partition.clone(),
@@ -261,6 +230,17 @@ impl View {
             partitions: partitions.collect(),
             last_error: state.last_error.clone(),
         }
+    }
+
+    /// What the view has waited for longest, of its own units.
+    pub(crate) fn waiting(&self) -> Option<Waiting> {
+        let state = lock(&self.state);
+        if state.phase != Phase::Live {
+            return None;
+        }
+        let units = state.units.values().filter(|unit| !unit.progress.is_leaving());
+        let waiting = units.filter_map(|unit| unit.progress.waiting());
+        waiting.chain(state.not_begun.values().cloned()).min_by_key(|waiting| waiting.since)
     }
 
     /// Brings the state metric up to date, and whoever waits for the view.
@@ -316,6 +296,26 @@ impl View {
         generations::merge(&mut lock(&self.state).generations, entry);
     }
 
+    /// How often the view was rewound, as far as it has taken notice.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Takes over what a rewind has made of the ledger.
+    pub(crate) fn rewound(&self, ledger: &ViewLedger) {
+        let mut state = lock(&self.state);
+        state.given_out = ledger.generations.last().map(|entry| entry.generation.clone());
+        state.generations = ledger.generations.clone();
+        self.epoch.store(ledger.epoch, Ordering::Release);
+    }
+
+    /// The number of the newest generation, noted or not.
+    pub(crate) fn newest_number(&self) -> u32 {
+        let state = lock(&self.state);
+        let noted = state.generations.last().map_or(0, |entry| entry.generation.number);
+        state.given_out.as_ref().map_or(noted, |given_out| noted.max(given_out.number))
+    }
+
     /// Drops generations before `number`.
     pub(crate) fn forget_generations_before(&self, number: u32) {
         lock(&self.state).generations.retain(|entry| number <= entry.generation.number);
@@ -338,20 +338,122 @@ impl View {
         lock(&self.state).phase == Phase::Stopped
     }
 
-    /// Adds a unit. It is scheduled by the caller.
-    pub(crate) fn add_unit(&self, unit: UnitHandle) {
-        let mut state = lock(&self.state);
+    /// Adds a unit that was made with this setup. What the other units were told meanwhile is for this one, too. It
+    /// is scheduled by the caller.
+    pub(crate) fn add_unit(&self, unit: UnitHandle, made_with: &Arc<ViewSetup>) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
         state.alive += 1;
+        state.not_begun.remove(&unit.progress.partition);
+        match (&state.phase, &state.setup) {
+            // A generation that was given out may not have been noted when the unit was made.
+            (Phase::Live, Some(setup)) if state.given_out.is_some() || !Arc::ptr_eq(setup, made_with) => {
+                let newest = || state.generations.last().map(|entry| entry.generation.clone());
+                let generation = state.given_out.clone().or_else(newest);
+                let generation = generation.unwrap_or(Generation { number: 1, digest: setup.digest });
+                let change = Change { setup: Arc::clone(setup), generation };
+                unit.orders.give(|orders| orders.change = Some(change));
+            }
+            (Phase::Live, _) => {}
+            (Phase::Paused(_), _) => unit.orders.give(|orders| orders.pause = true),
+            (Phase::Draining | Phase::Stopped | Phase::Failed(_), _) => {
+                unit.orders.give(|orders| orders.stop = Some(Stop::Now));
+            }
+        }
         state.units.insert(unit.progress.partition.clone(), unit);
     }
 
-    /// Its units; finished ones, too.
+    /// Its units; finished ones of a view that has stopped, too.
     pub(crate) fn units(&self) -> Vec<UnitHandle> {
-        lock(&self.state).units.values().cloned().collect()
+        let state = lock(&self.state);
+        state.units.values().filter(|unit| !unit.progress.is_leaving()).cloned().collect()
     }
 
+    /// The unit for a partition, unless it is to go.
+    pub(crate) fn unit(&self, partition: &Partition) -> Option<UnitHandle> {
+        lock(&self.state).units.get(partition).filter(|unit| !unit.progress.is_leaving()).cloned()
+    }
+
+    /// Whether there is a unit for the partition, or something is left of one.
     pub(crate) fn has_unit(&self, partition: &Partition) -> bool {
         lock(&self.state).units.contains_key(partition)
+    }
+
+    /// Whether there is a unit that is to stay.
+    pub(crate) fn works_on(&self, partition: &Partition) -> bool {
+        lock(&self.state).units.get(partition).is_some_and(|unit| !unit.progress.is_leaving())
+    }
+
+    /// Ends the units of these partitions, or all; the view goes on. They go from the list when nothing of them is
+    /// left. Returns those that there are, ended ones too.
+    pub(crate) fn end_units(&self, partitions: Option<&BTreeSet<Partition>>, how: Stop) -> Vec<UnitHandle> {
+        let mut state = lock(&self.state);
+        let ours = |partition: &Partition| partitions.is_none_or(|partitions| partitions.contains(partition));
+        let units: Vec<UnitHandle> =
+            state.units.values().filter(|unit| ours(&unit.progress.partition)).cloned().collect();
+        for unit in &units {
+            unit.progress.leave();
+            unit.orders.give(|orders| orders.stop(how));
+            if unit.progress.has_ended() {
+                self.remove_unit(&mut state, &unit.progress);
+            }
+        }
+        state.not_begun.retain(|partition, _| !ours(partition));
+        drop(state);
+        units.iter().for_each(|unit| unit.task.schedule());
+        units
+    }
+
+    fn remove_unit(&self, state: &mut State, progress: &Progress) {
+        let partition = &progress.partition;
+        if state.units.get(partition).is_some_and(|unit| std::ptr::eq(&*unit.progress, progress)) {
+            state.units.remove(partition);
+            self.metrics.remove_partition(partition);
+        }
+    }
+
+    /// Waits until nothing is left of this unit. Returns whether that is so.
+    pub(crate) fn wait_ended(&self, unit: &Progress, deadline: Instant) -> bool {
+        let mut state = lock(&self.state);
+        while !unit.has_ended() {
+            let now = Instant::now();
+            if deadline <= now {
+                return false;
+            }
+            let waited = self.stopped.wait_timeout(state, deadline - now);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Notes that the view could not begin in a partition, and whether that is news.
+    pub(crate) fn cannot_begin(&self, partition: &Partition, reason: String) -> bool {
+        let mut state = lock(&self.state);
+        let since = state.not_begun.get(partition).map(|known| known.since);
+        let waiting = Waiting { what: "start", since: since.unwrap_or_else(Instant::now), reason };
+        state.not_begun.insert(partition.clone(), waiting);
+        since.is_none()
+    }
+
+    /// Shows lag, unless the partition has gone meanwhile: a series that was taken away must not come back.
+    pub(crate) fn show_lag(&self, progress: &Progress, events: Option<u64>, seconds: Option<f64>) {
+        let state = lock(&self.state);
+        if !state.retired && state.units.contains_key(&progress.partition) && !progress.is_leaving() {
+            self.metrics.lag(&progress.partition, events, seconds);
+        }
+    }
+
+    /// Whether it should have a unit for each partition.
+    pub(crate) fn wants_units(&self) -> bool {
+        lock(&self.state).phase == Phase::Live
+    }
+
+    /// A paused view is to go on, from wherever it begins anew.
+    pub(crate) fn unpause(&self) {
+        let mut state = lock(&self.state);
+        if matches!(state.phase, Phase::Paused(_)) {
+            state.phase = Phase::Live;
+        }
     }
 
     /// All units go on with another setup, also if they are paused. What they have to note in the ledger, each does
@@ -390,7 +492,7 @@ impl View {
             return;
         }
         state.phase = if state.alive == 0 { Phase::Stopped } else { Phase::Draining };
-        let units = state.order(|orders| orders.stop = Some(how));
+        let units = state.order(|orders| orders.stop(how));
         drop(state);
         self.turn_to_orders(&units);
     }
@@ -401,15 +503,18 @@ impl View {
     }
 
     /// A unit has ended.
-    pub(crate) fn unit_finished(&self) {
+    pub(crate) fn unit_finished(&self, unit: &Progress) {
         let mut state = lock(&self.state);
         state.alive = state.alive.saturating_sub(1);
+        if unit.is_leaving() {
+            self.remove_unit(&mut state, unit);
+        }
         let all = state.alive == 0 && state.phase == Phase::Draining;
         if all {
             state.phase = Phase::Stopped;
             ViewStopped { view: &self.name }.emit();
-            self.stopped.notify_all();
         }
+        self.stopped.notify_all();
         drop(state);
         if all {
             self.show_state();

@@ -109,7 +109,7 @@ fn directory() -> Directory {
     fields.extend(columns());
     let columns = fields.into_iter().map(|field| SourceColumn { field, unit: TimestampUnit::Text }).collect();
     let push = Arc::new(Sink { taken: AtomicU64::new(0) });
-    let entry = PushEntry { push: Some(push), columns, kind: "push", raw: false };
+    let entry = PushEntry { push: Some(push), columns, kind: "push", raw: false, shared: None };
     Directory::new([Arc::new(view)], [], [("driver_push".to_owned(), entry)])
 }
 
@@ -122,6 +122,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let state = ServeState {
         reader: Arc::new(EveryEntity { partition: Partition::new("0") }),
         overview: Arc::new(fakes::FakeOverview::default()),
+        control: Arc::new(fakes::FakeOverview::default()),
         directory: Arc::new(ArcSwap::from_pointee(directory())),
         clock: Arc::new(fakes::FakeClock((EVENT_TIME + 1).into())),
         registry: Arc::new(RwLock::new(Registry::default())),

@@ -3,14 +3,16 @@
 //! References between names are resolved here, once, so that requests only look up. A name that a service uses and
 //! that does not exist is kept as such: asking for that service says which part is missing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use model::codec::SourceColumn;
 use model::schema::DataType;
 use model::source::Push;
-use model::view::ViewRef;
+use model::view::{ViewRef, ViewShape};
+
+use crate::share::SharedStream;
 
 /// Features that are read together, as its file declares them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct Service {
     pub features: Vec<(String, Option<String>)>,
 }
 
-/// A source, as far as pushes are concerned.
+/// A source, as far as the server is concerned: what may be pushed to it, and whether other hosts read it too.
 #[derive(Clone)]
 pub struct PushEntry {
     /// Takes events; `None` for sources that read elsewhere.
@@ -32,6 +34,8 @@ pub struct PushEntry {
     pub kind: &'static str,
     /// Whether payloads are taken as they are, rather than as JSON objects.
     pub raw: bool,
+    /// Who shares its partitions, if they can be shared.
+    pub shared: Option<SharedStream>,
 }
 
 impl fmt::Debug for PushEntry {
@@ -41,6 +45,7 @@ impl fmt::Debug for PushEntry {
             .field("columns", &self.columns)
             .field("kind", &self.kind)
             .field("raw", &self.raw)
+            .field("shared", &self.shared)
             .finish()
     }
 }
@@ -171,6 +176,19 @@ impl Directory {
 
     pub(crate) fn source(&self, name: &str) -> Option<&Arc<PushEntry>> {
         self.sources.get(name)
+    }
+
+    /// How many partitions of a view's source this host reads, of how many, if not all of them.
+    pub(crate) fn partial(&self, view: &ViewShape) -> Option<(u32, u32)> {
+        self.sources.get(&view.source)?.shared.as_ref()?.share.partial()
+    }
+
+    /// Sources whose partitions hosts share, by name.
+    pub(crate) fn shared(&self) -> BTreeMap<&str, &SharedStream> {
+        self.sources
+            .iter()
+            .filter_map(|(name, entry)| Some((name.as_str(), entry.shared.as_ref()?)))
+            .collect()
     }
 
     /// Features by view and name, in this order.

@@ -2,6 +2,7 @@
 
 use futures_util::future::try_join_all;
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use model::error::{Disposition, Failure};
 use model::online::StoredRow;
 use model::status::ViewState;
@@ -9,9 +10,12 @@ use model::value::Value;
 use model::view::ViewShape;
 
 use crate::directory::{Directory, Missing, ViewRead};
-use crate::problem::Problem;
+use crate::problem::{Problem, Reply};
 use crate::state::Inner;
 use crate::suggest;
+
+/// The header that says of which views this host holds a part only.
+const PARTIAL: &str = "millrace-partial";
 
 /// What became of one entity of one view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,28 @@ pub(crate) fn admit(inner: &Inner, view: &ViewShape) -> Result<bool, Problem> {
         "repeat the request; `serve_while_recovering: true` in host.yaml answers, and marks, such reads",
     )
     .retry())
+}
+
+/// Says in a header of which views this host holds a part only: `view=3/12, other=3/12`. A header, because stock Feast
+/// clients refuse members that they do not know.
+pub(crate) fn mark_partial<'a>(
+    reply: &mut Reply,
+    directory: &Directory,
+    views: impl Iterator<Item = &'a ViewShape>,
+) {
+    let mut text = String::new();
+    for view in views {
+        let Some((read, all)) = directory.partial(view) else { continue };
+        let comma = if text.is_empty() { "" } else { ", " };
+        text.push_str(&format!("{comma}{}={read}/{all}", view.name));
+    }
+    if text.is_empty() {
+        return;
+    }
+    // Names of views are ASCII, so this is a header's value whatever they are called.
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        reply.headers_mut().insert(PARTIAL, value);
+    }
 }
 
 /// Reads several views at the same time; `keys` stand in the order of `reads`.

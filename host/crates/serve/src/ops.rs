@@ -9,6 +9,7 @@ use hyper::{Response, StatusCode};
 use model::status::{ViewState, ViewStatus};
 use prometheus_client::encoding::text::encode;
 
+use crate::directory::Directory;
 use crate::health::Phase;
 use crate::json::{separate, write_integer, write_text};
 use crate::problem::{Problem, Reply, empty, reply};
@@ -72,7 +73,9 @@ pub(crate) fn readyz(inner: &Inner) -> Reply {
         separate(&mut body, index);
         write_view(&mut body, view);
     }
-    body.extend_from_slice(b"]}");
+    body.push(b']');
+    write_shared(&mut body, &inner.directory());
+    body.push(b'}');
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     reply(status, body)
 }
@@ -147,6 +150,34 @@ fn write_view(body: &mut Vec<u8>, view: &ViewStatus) {
     body.extend_from_slice(b",\"positions\":");
     write_positions(body, view);
     body.push(b'}');
+}
+
+/// Appends the sources whose partitions hosts share, if there are any.
+fn write_shared(body: &mut Vec<u8>, directory: &Directory) {
+    let shared = directory.shared();
+    if shared.is_empty() {
+        return;
+    }
+    body.extend_from_slice(b",\"sources\":[");
+    for (index, (name, stream)) in shared.into_iter().enumerate() {
+        separate(body, index);
+        body.extend_from_slice(b"{\"source\":");
+        write_text(body, name);
+        body.extend_from_slice(b",\"group\":");
+        write_text(body, &stream.group);
+        body.extend_from_slice(b",\"topics\":[");
+        for (index, topic) in stream.topics.iter().enumerate() {
+            separate(body, index);
+            write_text(body, topic);
+        }
+        let (read, all) = stream.share.get();
+        body.extend_from_slice(b"],\"partitions\":");
+        write_integer(body, read);
+        body.extend_from_slice(b",\"of\":");
+        write_integer(body, all);
+        body.push(b'}');
+    }
+    body.push(b']');
 }
 
 /// Appends how far a view is: `[{"partition":…,"applied":…,"emitted":…}]`, positions in hex.

@@ -21,6 +21,7 @@ pub(crate) enum Endpoint {
     MaterializeIncremental,
     V1Features,
     V1Push,
+    V1Rewind,
     Health,
     Livez,
     Readyz,
@@ -30,7 +31,7 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::GetOnlineFeatures,
         Self::Push,
         Self::WriteToOnlineStore,
@@ -38,6 +39,7 @@ impl Endpoint {
         Self::MaterializeIncremental,
         Self::V1Features,
         Self::V1Push,
+        Self::V1Rewind,
         Self::Health,
         Self::Livez,
         Self::Readyz,
@@ -55,6 +57,7 @@ impl Endpoint {
             Self::MaterializeIncremental => "/materialize-incremental",
             Self::V1Features => "/v1/features/{view}",
             Self::V1Push => "/v1/push/{source}",
+            Self::V1Rewind => "/v1/views/{view}/rewind",
             Self::Health => "/health",
             Self::Livez => "/livez",
             Self::Readyz => "/readyz",
@@ -85,7 +88,10 @@ impl Endpoint {
 
     /// Whether it can only be answered once views are set up.
     fn needs_views(self) -> bool {
-        matches!(self, Self::GetOnlineFeatures | Self::Push | Self::V1Features | Self::V1Push)
+        matches!(
+            self,
+            Self::GetOnlineFeatures | Self::Push | Self::V1Features | Self::V1Push | Self::V1Rewind
+        )
     }
 
     /// The endpoint of a path, and the name that stands in it.
@@ -106,6 +112,11 @@ impl Endpoint {
                 }
                 if let Some(source) = other.strip_prefix("/v1/push/") {
                     return (Self::V1Push, source);
+                }
+                if let Some(view) =
+                    other.strip_prefix("/v1/views/").and_then(|rest| rest.strip_suffix("/rewind"))
+                {
+                    return (Self::V1Rewind, view);
                 }
                 Self::Other
             }
@@ -182,6 +193,12 @@ async fn dispatch(inner: &Inner, endpoint: Endpoint, request: Request<Incoming>)
             let body = body::read(body, settings).await?;
             v1::push(inner, &name, &source, options, body).await
         }
+        Endpoint::V1Rewind if post => {
+            let (head, body) = request.into_parts();
+            let name = name_of(head.uri.path())?;
+            let body = body::read(body, settings).await?;
+            v1::rewind(inner, &name, &body).await
+        }
         Endpoint::Health if get => ops::health(inner),
         Endpoint::Livez if get => Ok(ops::livez()),
         Endpoint::Readyz if get => Ok(ops::readyz(inner)),
@@ -210,7 +227,7 @@ fn name_of(path: &str) -> Result<String, Problem> {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "bad_name",
-            format!("`{path}` does not end in a name"),
+            format!("`{path}` names nothing"),
             format!("use `{}`, percent-encoded UTF-8", endpoint.name()),
         )
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::online::OnlineReader;
-use model::status::Overview;
+use model::status::{Control, Overview};
 use model::time::Clock;
 use prometheus_client::registry::Registry;
 
@@ -19,6 +19,8 @@ pub struct ServeState {
     pub reader: Arc<dyn OnlineReader>,
     /// What the flow says of its views.
     pub overview: Arc<dyn Overview>,
+    /// What operators can ask of the flow.
+    pub control: Arc<dyn Control>,
     /// Views, services and sources by name; the host stores a new one at each reload.
     pub directory: Arc<ArcSwap<Directory>>,
     /// Decides ages; never used to measure durations.

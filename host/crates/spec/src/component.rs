@@ -22,12 +22,15 @@ pub fn check_component(view: &ViewPlan, source: &SourcePlan, description: &Descr
 }
 
 /// The columns that the host fills, whatever the source.
-fn metadata_columns() -> [Field; 4] {
+fn metadata_columns() -> [Field; 6] {
+    let header = vec![("name".to_owned(), DataType::String), ("value".to_owned(), DataType::Bytes)];
     [
         Field::required(metadata::INGEST_TIME, DataType::Timestamp),
         Field::nullable(metadata::KEY, DataType::Bytes),
         Field::required(metadata::PARTITION, DataType::String),
         Field::required(metadata::POSITION, DataType::Bytes),
+        Field::nullable(metadata::OFFSET, DataType::Int64),
+        Field::required(metadata::HEADERS, DataType::List(Box::new(DataType::Struct(header)))),
     ]
 }
 
@@ -75,13 +78,17 @@ fn inputs(view: &ViewPlan, source: &SourcePlan, description: &Description, probl
                 "component `{}` needs a value in every row of column `{name}`, source `{}` allows it to be missing",
                 description.name, source.name
             );
-            let help = if name == metadata::KEY {
-                "make the input optional in the component: not every event has a key".to_owned()
-            } else {
-                format!(
+            let help = match name {
+                metadata::KEY => {
+                    "make the input optional in the component: not every event has a key".to_owned()
+                }
+                metadata::OFFSET => {
+                    "make the input optional in the component: not every source counts its events".to_owned()
+                }
+                _ => format!(
                     "declare `{name}: {{ type: {}, nullable: false }}` (events without it are dead-lettered), or make the input optional in the component",
                     wanted.data_type
-                )
+                ),
             };
             problems.push(
                 Diagnostic::at(Code::InputNullable, &view.spots.component, message)

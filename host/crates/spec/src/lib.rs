@@ -17,6 +17,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod files;
 pub mod host;
+mod kafka;
 pub mod plan;
 mod raw;
 pub mod schema;

@@ -23,6 +23,24 @@ pub(super) struct Figure {
 }
 
 impl Figure {
+    /// A figure without a goal, with what belongs to it.
+    pub(super) fn plain(
+        figure: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        beside: impl Into<String>,
+    ) -> Self {
+        Self {
+            figure: figure.into(),
+            value,
+            unit,
+            against: beside.into(),
+            ratio: None,
+            goal: String::new(),
+            met: true,
+        }
+    }
+
     /// A figure that must not be above a value.
     pub(super) fn at_most(figure: impl Into<String>, value: f64, unit: &'static str, limit: f64) -> Self {
         Self {
@@ -102,7 +120,11 @@ pub(super) fn table(figures: &[Figure]) -> String {
                 figure.against.clone(),
                 figure.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2} ×")),
                 figure.goal.clone(),
-                if figure.met { "met".to_owned() } else { "missed".to_owned() },
+                match (figure.goal.as_str(), figure.met) {
+                    ("", _) => String::new(),
+                    (_, true) => "met".to_owned(),
+                    (_, false) => "missed".to_owned(),
+                },
             ]
         })
         .collect();

@@ -16,10 +16,11 @@ mod push;
 mod read;
 mod swap;
 mod idle;
+mod kafka;
 
 use std::io::IsTerminal;
 
-use crate::cli::{BenchArgs, Format};
+use crate::cli::{BenchArgs, BenchPart, Format, KafkaBenchArgs};
 use crate::report::Stopped;
 use crate::results;
 
@@ -31,6 +32,8 @@ struct Bench {
     guests: Guests,
     /// Less work: proves that the group works, measures nothing.
     quick: bool,
+    /// The broker and the peers of the group `kafka`.
+    kafka: KafkaBenchArgs,
 }
 
 impl Bench {
@@ -43,7 +46,7 @@ impl Bench {
 type Group = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
 
 /// The groups, in the order of the flow.
-const GROUPS: [(&str, Group); 9] = [
+const GROUPS: [(&str, Group); 10] = [
     ("sandbox", sandbox::measure),
     ("decode", decode::measure),
     ("record", record::measure),
@@ -53,6 +56,7 @@ const GROUPS: [(&str, Group); 9] = [
     ("read", read::measure),
     ("swap", swap::measure),
     ("idle", idle::measure),
+    ("kafka", kafka::measure),
 ];
 
 /// Runs the command.
@@ -71,9 +75,17 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Stopped> {
             "\x1b[1;33mwarning\x1b[0m: this is a development build; measure with `cargo build --release`"
         );
     }
-    let bench = Bench { guests: Guests::find(args.guests.as_deref())?, quick: args.quick };
-    let groups: Vec<_> =
-        GROUPS.iter().filter(|(name, _)| args.group.as_ref().is_none_or(|wanted| wanted == name)).collect();
+    let bench =
+        Bench { guests: Guests::find(args.guests.as_deref())?, quick: args.quick, kafka: args.kafka.clone() };
+    let has_broker = args.kafka.bootstrap.is_some() || args.kafka.kafka_libs.is_some();
+    let groups: Vec<_> = GROUPS
+        .iter()
+        // Without a broker, the group is only measured (and says what it needs) when it is asked for.
+        .filter(|(name, _)| match &args.group {
+            Some(wanted) => wanted == name,
+            None => *name != "kafka" || has_broker,
+        })
+        .collect();
     let bar = indicatif::ProgressBar::new(u64::try_from(groups.len()).unwrap_or(0));
     bar.set_style(
         indicatif::ProgressStyle::with_template("{bar:20} {pos}/{len} {msg}")
@@ -94,4 +106,9 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Stopped> {
         Format::Table => figure::table(&figures),
     };
     Ok(results::print(&text)?)
+}
+
+/// Runs one side of the group `kafka`.
+pub(crate) fn bench_part(part: &BenchPart) -> Result<(), Stopped> {
+    kafka::run_part(part)
 }

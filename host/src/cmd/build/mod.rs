@@ -23,6 +23,7 @@ use crate::project::Project;
 use crate::report::Stopped;
 
 pub(crate) use sdk::vendor;
+pub(crate) use toolchain::present as wasm_rust;
 
 /// Runs the command.
 pub(crate) fn build(args: &BuildArgs) -> Result<(), Stopped> {

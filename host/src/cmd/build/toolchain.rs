@@ -86,6 +86,14 @@ pub(super) fn find(wanted: WasmRust) -> anyhow::Result<Rust> {
     }
 }
 
+/// Which Rust would build guests, without getting one.
+pub(crate) fn present() -> Option<&'static str> {
+    if target_is_installed() {
+        return Some("the installed toolchain");
+    }
+    debian().map(|_| "Debian's rustc-web")
+}
+
 /// `rustc` prints the folder of a target whether or not it is there.
 fn target_is_installed() -> bool {
     output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))

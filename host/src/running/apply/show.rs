@@ -6,9 +6,9 @@ use std::sync::Arc;
 use model::online::Ledger;
 use serve::{Directory, Service};
 use spec::diagnostic::Diagnostic;
-use spec::plan::ViewPlan;
+use spec::plan::{DeadLetterPlan, SourceKind, ViewPlan};
 
-use super::{Attempt, INCOMPLETE_PAUSE, Pending, Running, UNAVAILABLE_PAUSE};
+use super::{Attempt, INCOMPLETE_PAUSE, Pending, Running, UNAVAILABLE_PAUSE, UNMET_PAUSE};
 use crate::components::{Refusal, Stamp};
 
 impl Running {
@@ -66,9 +66,14 @@ impl Running {
         }
         let repeated = known.refused.as_ref() == Some(&attempt);
         // What is no fault of the view is tried again: a full disk, or a source that could not be opened.
-        known.again = matches!(refusal, Refusal::Unavailable(_));
-        if known.again {
-            pending.within(UNAVAILABLE_PAUSE);
+        let pause = match refusal {
+            Refusal::Unavailable(_) => Some(UNAVAILABLE_PAUSE),
+            Refusal::Unmet(_) => Some(UNMET_PAUSE),
+            _ => None,
+        };
+        known.again = pause.is_some();
+        if let Some(pause) = pause {
+            pending.within(pause);
         }
         known.refused = Some(attempt);
         if started {
@@ -95,6 +100,7 @@ impl Running {
             let plan = self.plan.sources.get(name)?;
             Some((name.clone(), open.entry(plan)))
         });
+        self.forget_connections();
         let views = self.plan.views.values().map(|view| Arc::clone(&view.shape));
         self.parts.directory.store(Arc::new(Directory::new(views, services, sources)));
         for (name, view) in &self.views {
@@ -102,6 +108,16 @@ impl Running {
                 self.prune(name);
             }
         }
+    }
+
+    /// Connections that nothing uses any more are nobody's trouble.
+    fn forget_connections(&self) {
+        let mut used: Vec<&str> = self.outputs.connections().collect();
+        used.extend(self.plan.sources.values().filter_map(|source| connection_of(&source.kind)));
+        if let DeadLetterPlan::Kafka { connection, .. } = &self.parts.settings.dead_letter {
+            used.push(connection);
+        }
+        self.parts.kafka.forget_unused(&used);
     }
 
     fn prune(&self, name: &str) {
@@ -120,5 +136,13 @@ impl Running {
                 "cannot remove components that are not needed"
             );
         }
+    }
+}
+
+/// The connection that a source reads through.
+fn connection_of(source: &SourceKind) -> Option<&str> {
+    match source {
+        SourceKind::Kafka(kafka) => Some(&kafka.connection),
+        SourceKind::Push | SourceKind::File { .. } => None,
     }
 }

@@ -1,3 +1,4 @@
 //! Where events go that could not become features.
 
 pub mod file;
+pub mod kafka;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 /// A Kafka cluster.
 #[derive(Clone)]
@@ -71,6 +72,17 @@ impl Connection {
     /// The settings that every client of this cluster begins with.
     pub(crate) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // Brokers close idle connections, which is no news; and one that is back is found again soon.
+        config.set("client.id", "millrace");
+        config.set("log.connection.close", "false");
+        config.set("reconnect.backoff.max.ms", "2000");
+        // Lines wait within a client until it is polled: only those that matter, unless details are asked for.
+        let level = if self.options.contains_key("debug") {
+            RDKafkaLogLevel::Debug
+        } else {
+            RDKafkaLogLevel::Warning
+        };
+        config.set_log_level(level);
         for (key, value) in &self.options {
             config.set(key, value);
         }

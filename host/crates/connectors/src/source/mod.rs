@@ -1,4 +1,5 @@
 //! Stream sources: one folder each.
 
 pub mod file;
+pub mod kafka;
 pub mod push;

@@ -13,3 +13,7 @@ mod troubles;
 mod waiting;
 mod lifecycle;
 mod crashes;
+mod hosts;
+mod handover;
+mod assignments;
+mod rewinds;

@@ -116,7 +116,15 @@ fn check_columns(frame: &Frame<'_>, entry: &PushEntry) -> Result<(), Problem> {
 }
 
 fn is_metadata(name: &str) -> bool {
-    matches!(name, metadata::INGEST_TIME | metadata::KEY | metadata::PARTITION | metadata::POSITION)
+    matches!(
+        name,
+        metadata::INGEST_TIME
+            | metadata::KEY
+            | metadata::PARTITION
+            | metadata::POSITION
+            | metadata::OFFSET
+            | metadata::HEADERS
+    )
 }
 
 /// The columns that the source knows, in the order of its schema: its decoder is fastest when the order never changes.

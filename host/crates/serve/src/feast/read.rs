@@ -68,7 +68,9 @@ pub(crate) async fn read(inner: &Inner, body: &[u8]) -> Result<Reply, Problem> {
         .collect::<Result<Vec<_>, _>>()?;
     let found = lookup::read_all(inner, &selection.reads, keys).await?;
     let answer = Answer { request: &request, selection: &selection, entities, found, rows, recovering };
-    Ok(reply(StatusCode::OK, answer.write()))
+    let mut reply = reply(StatusCode::OK, answer.write());
+    lookup::mark_partial(&mut reply, &directory, selection.reads.iter().map(|read| &*read.view));
+    Ok(reply)
 }
 
 fn select(directory: &Directory, request: &ReadRequest<'_>) -> Result<Arc<Selection>, Problem> {

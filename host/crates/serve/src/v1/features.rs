@@ -174,7 +174,9 @@ async fn answer(
         out.extend_from_slice(b"}}");
     }
     out.extend_from_slice(b"]}");
-    Ok(reply(StatusCode::OK, out))
+    let mut reply = reply(StatusCode::OK, out);
+    lookup::mark_partial(&mut reply, &inner.directory(), std::iter::once(&*read.view));
+    Ok(reply)
 }
 
 fn feature_indexes(inner: &Inner, view: &ViewShape, names: &[&str]) -> Result<Vec<usize>, Problem> {
@@ -212,6 +214,13 @@ fn write_head(inner: &Inner, out: &mut Vec<u8>, view: &ViewShape, recovering: bo
     }
     if recovering {
         out.extend_from_slice(b",\"recovering\":true");
+    }
+    if let Some((read, all)) = inner.directory().partial(view) {
+        out.extend_from_slice(b",\"partial\":{\"partitions\":");
+        write_integer(out, read);
+        out.extend_from_slice(b",\"of\":");
+        write_integer(out, all);
+        out.push(b'}');
     }
 }
 

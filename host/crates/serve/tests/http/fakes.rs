@@ -9,8 +9,8 @@ use futures_core::future::BoxFuture;
 use model::error::Failure;
 use model::online::{OnlineReader, StoredRow};
 use model::position::{Partition, Position, RowVersion};
-use model::source::{Push, PushAck, PushError, PushRequest, RefusedRow};
-use model::status::{Overview, ViewState, ViewStatus, WaitError};
+use model::source::{Point, Push, PushAck, PushError, PushRequest, RefusedRow};
+use model::status::{Control, Overview, Rewound, ViewState, ViewStatus, WaitError};
 use model::time::{Clock, EventTime};
 use model::value::Value;
 use model::view::ViewShape;
@@ -86,6 +86,10 @@ pub(crate) struct FakeOverview {
     pub(crate) wait_error: Mutex<Option<WaitError>>,
     /// What was waited for.
     pub(crate) waits: Mutex<Vec<(String, Partition, Position)>>,
+    /// What was rewound, and to where.
+    pub(crate) rewinds: Mutex<Vec<(String, Point)>>,
+    /// What the next rewind fails with.
+    pub(crate) rewind_failure: Mutex<Option<Failure>>,
 }
 
 impl FakeOverview {
@@ -114,6 +118,24 @@ impl Overview for FakeOverview {
         self.waits.lock().unwrap().push((source.to_owned(), partition.clone(), through));
         let error = self.wait_error.lock().unwrap().take();
         Box::pin(async move { error.map_or(Ok(()), Err) })
+    }
+}
+
+impl Control for FakeOverview {
+    fn rewind(&self, view: &str, to: &Point) -> Result<Rewound, Failure> {
+        if let Some(failure) = self.rewind_failure.lock().unwrap().take() {
+            return Err(failure);
+        }
+        let mut rewinds = self.rewinds.lock().unwrap();
+        rewinds.push((view.to_owned(), to.clone()));
+        let after = match to {
+            Point::Numbers(numbers) => {
+                let before = |number: &u64| number.checked_sub(1).map(Position::from_u64);
+                numbers.iter().map(|(partition, number)| (partition.clone(), before(number))).collect()
+            }
+            _ => vec![(Partition::new("0"), None)],
+        };
+        Ok(Rewound { epoch: u32::try_from(rewinds.len()).unwrap(), partitions: after })
     }
 }
 

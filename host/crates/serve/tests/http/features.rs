@@ -93,7 +93,7 @@ fn bad_queries_say_what_is_wrong() {
     );
     refuse(&get("driver_stats?driver_id=1&driver_id=2"), 400, "bad_query", "`driver_id` stands twice");
     refuse(&get("driver_stats?driver_id=%ff"), 400, "bad_query", "the query is not percent-encoded UTF-8");
-    refuse(&get(""), 400, "bad_name", "`/v1/features/` does not end in a name");
+    refuse(&get(""), 400, "bad_name", "`/v1/features/` names nothing");
     refuse(&get("drafts?user_id=u1"), 400, "not_online", "view `drafts` keeps no rows in the online store");
 }
 

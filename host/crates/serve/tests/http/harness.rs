@@ -87,6 +87,7 @@ impl Host {
         let state = ServeState {
             reader: Arc::clone(&reader) as _,
             overview: Arc::clone(&overview) as _,
+            control: Arc::clone(&overview) as _,
             directory: Arc::clone(&directory),
             clock: Arc::clone(&clock) as _,
             registry: Arc::new(RwLock::new(Registry::default())),
@@ -319,6 +320,7 @@ fn directory(
         columns,
         kind: "push",
         raw: push.raw,
+        shared: None,
     };
     let ads = vec![
         column("user_uuid", "string", false),
@@ -331,7 +333,7 @@ fn directory(
         column("conv_rate", "float64", true),
         column("city", "string", true),
     ];
-    let history = PushEntry { push: None, columns: ads.clone(), kind: "file", raw: false };
+    let history = PushEntry { push: None, columns: ads.clone(), kind: "file", raw: false, shared: None };
     let feature = |view: &str, feature: Option<&str>| (view.to_owned(), feature.map(str::to_owned));
     let promotion =
         vec![feature("user_impression_counts", None), feature("user_purchases", Some("lifetime_value"))];

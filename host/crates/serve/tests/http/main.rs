@@ -10,3 +10,5 @@ mod harness;
 mod ops;
 mod page;
 mod push;
+mod rewind;
+mod shared;

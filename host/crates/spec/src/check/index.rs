@@ -9,7 +9,7 @@ use crate::plan::{EntityPlan, SourcePlan, ViewPlan};
 use crate::raw::{
     Declaration, Name, RawDeclaration, RawEntity, RawService, RawSource, RawView, Spanned, declarations,
 };
-use crate::yaml;
+use crate::yaml::{self, Cover};
 
 use super::Outcome;
 
@@ -42,10 +42,10 @@ impl Index {
         let mut index = Self::default();
         let mut all: Vec<Declaration> = Vec::new();
         for file in &files.files {
-            let read = yaml::read(file);
+            let read = yaml::read(file, Cover::ClientSettings);
             let mut unknown = read.problems;
             for document in read.documents {
-                let (found, mut loose) = declarations(file, document);
+                let (found, mut loose) = declarations(&read.file, document);
                 all.extend(found);
                 unknown.append(&mut loose);
             }

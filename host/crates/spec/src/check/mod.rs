@@ -5,6 +5,7 @@
 
 mod entity;
 mod index;
+mod kafka;
 mod missing;
 mod output;
 mod paths;
@@ -35,6 +36,7 @@ pub fn check(files: &Files, host: &HostPlan) -> Report {
     for declaration in &index.sources {
         report.source(declaration, |raw, outcome| source::source(&context, raw, outcome));
     }
+    report.cross_sources(kafka::shared_groups);
     for declaration in &index.views {
         report.view(declaration, |raw, known, outcome| view::view(&context, known, raw, outcome));
     }
@@ -92,7 +94,14 @@ impl Outcome {
 }
 
 /// Names of columns that the host fills.
-const RESERVED: [&str; 4] = [metadata::INGEST_TIME, metadata::KEY, metadata::PARTITION, metadata::POSITION];
+const RESERVED: [&str; 6] = [
+    metadata::INGEST_TIME,
+    metadata::KEY,
+    metadata::PARTITION,
+    metadata::POSITION,
+    metadata::OFFSET,
+    metadata::HEADERS,
+];
 
 /// Reports a column that is named like one that the host fills.
 fn not_reserved(name: &Spanned<Name>, outcome: &mut Outcome) {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use model::output::{OutputOptions, RecordVersion};
 
 use super::index::Known;
-use super::{Context, Outcome};
+use super::{Context, Outcome, kafka};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::plan::{DeadLetterPlan, OutputPlan, OutputSink, SourceKind};
+use crate::plan::{DeadLetterPlan, OutputPlan, OutputSink, SourceKind, SourcePlan};
 use crate::raw::{
     Anything, RawEmit, RawOutputStream, RawProcessingMode, RawProducer, RawVersion, RawView, Spanned,
 };
@@ -63,6 +63,7 @@ fn is_empty(anything: &Anything) -> bool {
 pub(super) fn output(
     context: &Context<'_>,
     known: &Known,
+    source: Option<&SourcePlan>,
     raw: &RawView,
     outcome: &mut Outcome,
 ) -> Option<OutputPlan> {
@@ -75,12 +76,12 @@ pub(super) fn output(
                 .help("set `online: true`, or remove `output_stream`"),
         );
     }
-    for (kind, topic) in [("kafka", &output.kafka), ("kinesis", &output.kinesis)] {
-        if let Some(sink) = topic {
-            let message = format!("not in this build yet: `{kind}` output streams arrive in a later version");
-            outcome.report(Diagnostic::at(Code::NotInThisBuild, &sink.spot, message).help("use `file`"));
-            one_topic(sink, outcome);
-        }
+    if let Some(sink) = &output.kinesis {
+        let message = "not in this build yet: `kinesis` output streams arrive in a later version";
+        outcome
+            .report(Diagnostic::at(Code::NotInThisBuild, &sink.spot, message).help("use `file` or `kafka`"));
+        one_stream(sink, outcome);
+        kafka::not_to_kafka(context, sink, outcome);
     }
     let given = [output.file.is_some(), output.kafka.is_some(), output.kinesis.is_some()];
     if given.into_iter().filter(|given| *given).count() != 1 {
@@ -94,14 +95,15 @@ pub(super) fn output(
         );
         return None;
     }
-    let file = output.file.as_ref()?;
-    let path = outcome.note(context.in_files_root(&file.path))?;
-    not_a_source(context, known, &path, &file.path, outcome);
-    Some(OutputPlan {
-        sink: OutputSink::File { path },
-        options: options(output),
-        parallel: output.emit == Some(RawEmit::Parallel),
-    })
+    let sink = if let Some(kafka) = &output.kafka {
+        OutputSink::Kafka(kafka::output(context, source, &kafka.value, outcome)?)
+    } else {
+        let file = output.file.as_ref()?;
+        let path = outcome.note(context.in_files_root(&file.path))?;
+        not_a_source(context, known, &path, &file.path, outcome);
+        OutputSink::File { path }
+    };
+    Some(OutputPlan { sink, options: options(output), parallel: output.emit == Some(RawEmit::Parallel) })
 }
 
 fn options(output: &RawOutputStream) -> OutputOptions {
@@ -118,22 +120,20 @@ fn options(output: &RawOutputStream) -> OutputOptions {
     }
 }
 
-/// A list of topics, or topics parted by commas, as other systems allow them.
-fn one_topic(sink: &Spanned<Anything>, outcome: &mut Outcome) {
-    for key in ["topic", "topics", "stream_name"] {
-        let Some(topic) = sink.value.0.get(key) else { continue };
-        let several = match &topic.value {
-            NodeValue::List(topics) => topics.len() != 1,
-            NodeValue::Scalar(scalar) => scalar.text.contains(','),
-            NodeValue::Map(_) => true,
-        };
-        if several {
-            let spot = crate::diagnostic::Spot::new(sink.spot.file(), topic.range.clone());
-            outcome.report(
-                Diagnostic::at(Code::OneTopic, &spot, "an output stream goes to one topic")
-                    .help("name one topic; declare a second view for a second topic"),
-            );
-        }
+/// A list of streams, or streams parted by commas, as other systems allow them.
+fn one_stream(sink: &Spanned<Anything>, outcome: &mut Outcome) {
+    let Some(stream) = sink.value.0.get("stream_name") else { return };
+    let several = match &stream.value {
+        NodeValue::List(streams) => streams.len() != 1,
+        NodeValue::Scalar(scalar) => scalar.text.contains(','),
+        NodeValue::Map(_) => true,
+    };
+    if several {
+        let spot = crate::diagnostic::Spot::new(sink.spot.file(), stream.range.clone());
+        outcome.report(
+            Diagnostic::at(Code::OneTopic, &spot, "an output stream goes to one stream")
+                .help("name one stream; declare a second view for a second one"),
+        );
     }
 }
 

@@ -146,6 +146,17 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Sources that are right each by itself but cannot work together.
+    pub(super) fn cross_sources(
+        &mut self,
+        check: impl FnOnce(&Index, &[&SourcePlan]) -> Vec<(String, Diagnostic)>,
+    ) {
+        let mut plans: Vec<&SourcePlan> = self.known.sources.values().flatten().collect();
+        plans.sort_by_key(|source| (source.spot.path(), source.spot.range().start));
+        let clashes = check(self.index, &plans);
+        self.diagnostics.extend(blame(&mut self.known.sources, clashes));
+    }
+
     /// The plan of a declaration, or everything that it cannot work because of.
     fn conclude<Raw, T>(
         &mut self,
@@ -233,6 +244,22 @@ fn insert<Raw, T>(
         (Some(first), Err(problems)) => *first = Err(problems),
         (Some(first), Ok(_)) => *first = Err(Vec::new()),
     }
+}
+
+/// Lays problems at the doors of the declarations that are named. Each is told once.
+fn blame<T>(
+    known: &mut BTreeMap<String, Result<T, Vec<Diagnostic>>>,
+    clashes: Vec<(String, Diagnostic)>,
+) -> Vec<Diagnostic> {
+    let problems = clashes.iter().map(|(_, problem)| problem.clone()).collect();
+    for (name, problem) in clashes {
+        match known.get_mut(&name) {
+            Some(Err(problems)) => problems.push(problem),
+            Some(right) => *right = Err(vec![problem]),
+            None => {}
+        }
+    }
+    problems
 }
 
 type Split<T> = (BTreeMap<String, T>, BTreeMap<String, Vec<Diagnostic>>);

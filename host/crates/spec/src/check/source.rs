@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::codec::{SourceColumn, TimestampUnit, metadata};
 use model::schema::{DataType, Field};
 
-use super::{Context, Outcome, not_reserved};
+use super::{Context, Outcome, kafka, not_reserved};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::{BatchPlan, EventTimeBounds, FormatKind, SourceKind, SourcePlan, Start};
 use crate::raw::{ByteSize, Instant, Micros, RawFormat, RawSource, RawStart, Spanned};
@@ -34,9 +34,14 @@ pub(super) fn source(context: &Context<'_>, raw: &RawSource, outcome: &mut Outco
         Some(size) => usize::try_from(size.value.0).ok(),
         None => Some(context.host.push.max_row_bytes),
     };
+    let given_start = given_start(raw, outcome);
     let kind = kind?;
-    let start = match (raw.start.as_ref().map(|start| start.value), &kind) {
-        (Some(start), _) => plan_start(start),
+    let start = match (given_start, &kind) {
+        (Some(given), _) => {
+            let start = plan_start(&given.value);
+            kafka::start(&given.spot, &start, &raw.name.value.0, &kind, outcome);
+            start
+        }
         (None, SourceKind::Push | SourceKind::Kafka(_)) => Start::Latest,
         (None, SourceKind::File { .. }) => Start::Earliest,
     };
@@ -67,11 +72,27 @@ pub(super) fn source(context: &Context<'_>, raw: &RawSource, outcome: &mut Outco
     })
 }
 
-pub(super) fn plan_start(start: RawStart) -> Start {
+pub(super) fn plan_start(start: &RawStart) -> Start {
     match start {
         RawStart::Latest => Start::Latest,
         RawStart::Earliest => Start::Earliest,
+        RawStart::Committed => Start::Committed,
+        RawStart::Time(time) => Start::Time(*time),
+        RawStart::Offsets(offsets) => Start::Offsets(offsets.clone()),
     }
+}
+
+/// `start` of the source, or of its `kafka`, where it stands for Kafka's users.
+fn given_start<'a>(raw: &'a RawSource, outcome: &mut Outcome) -> Option<&'a Spanned<RawStart>> {
+    let of_kafka = raw.kafka.as_ref().and_then(|kafka| kafka.value.start.as_ref());
+    if let (Some(outer), Some(inner)) = (&raw.start, of_kafka) {
+        outcome.report(
+            Diagnostic::at(Code::ChooseOne, &outer.spot, "`start` stands in the source and in its `kafka`")
+                .related(&inner.spot, "the other one")
+                .help("remove one of them"),
+        );
+    }
+    of_kafka.or(raw.start.as_ref())
 }
 
 /// A duration that was read is not negative.
@@ -89,10 +110,15 @@ fn kind(context: &Context<'_>, raw: &RawSource, outcome: &mut Outcome) -> Option
     ];
     let given: Vec<_> = spots.into_iter().filter_map(|(name, spot)| Some((name, spot?))).collect();
     for (name, spot) in &given {
-        if matches!(*name, "kafka" | "kinesis") {
-            let message = format!("not in this build yet: `{name}` sources arrive in a later version");
-            outcome.report(Diagnostic::at(Code::NotInThisBuild, spot, message).help("use `push` or `file`"));
+        if *name == "kinesis" {
+            let message = "not in this build yet: `kinesis` sources arrive in a later version";
+            outcome.report(
+                Diagnostic::at(Code::NotInThisBuild, spot, message).help("use `push`, `file` or `kafka`"),
+            );
         }
+    }
+    if let Some(kinesis) = &raw.kinesis {
+        kafka::not_to_kafka(context, kinesis, outcome);
     }
     if let (Some(kinesis), None) = (&raw.kinesis, &raw.batch) {
         outcome.report(
@@ -104,8 +130,8 @@ fn kind(context: &Context<'_>, raw: &RawSource, outcome: &mut Outcome) -> Option
         [_] => {}
         [] => {
             outcome.report_absent(
-                Diagnostic::at(Code::ChooseOne, &raw.name.spot, "a source needs one of `push`, `file`")
-                    .help("add `push: {}` for events that come over HTTP, or `file: { path: … }`"),
+                Diagnostic::at(Code::ChooseOne, &raw.name.spot, "a source needs one of `push`, `file`, `kafka`")
+                    .help("add `push: {}` for events that come over HTTP, `file: { path: … }`, or `kafka: { connection: …, topic: … }`"),
             );
             return None;
         }
@@ -124,6 +150,9 @@ fn kind(context: &Context<'_>, raw: &RawSource, outcome: &mut Outcome) -> Option
     }
     if raw.push.is_some() {
         return Some(SourceKind::Push);
+    }
+    if let Some(kafka) = &raw.kafka {
+        return kafka::source(context, raw, &kafka.value, outcome).map(SourceKind::Kafka);
     }
     let file = &raw.file.as_ref()?.value;
     let path = outcome.note(context.in_files_root(&file.path))?;

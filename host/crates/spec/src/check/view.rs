@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::index::Known;
 use super::source::{duration, plan_start};
-use super::{Context, Outcome, not_reserved, output};
+use super::{Context, Outcome, kafka, not_reserved, output};
 use crate::diagnostic::{Code, Diagnostic, Spot};
 use crate::plan::{BuildPlan, EntityPlan, SourcePlan, ViewPlan, ViewSpots};
 use crate::raw::{ByteSize, Instant, Micros, Name, RawBuild, RawLimits, RawView, Spanned};
@@ -49,7 +49,11 @@ pub(super) fn view(
         );
     }
     output::aggregations(raw, outcome);
-    let sink = output::output(context, known, raw, outcome);
+    let sink = output::output(context, known, source, raw, outcome);
+    let start = raw.start.as_ref().map(|start| plan_start(&start.value));
+    if let (Some(raw), Some(start), Some(source)) = (&raw.start, &start, source) {
+        kafka::start(&raw.spot, start, &source.name, &source.kind, outcome);
+    }
 
     let project = &context.host.project;
     let name = raw.name.value.0.clone();
@@ -88,7 +92,7 @@ pub(super) fn view(
         limits,
         failures_to_pause,
         timestamp_column,
-        start: raw.start.map_or_else(|| source.start.clone(), plan_start),
+        start: start.unwrap_or_else(|| source.start.clone()),
         output: sink,
         offline: raw.offline.as_ref().is_some_and(|offline| offline.value),
         feature_start: raw.feature_start_time.map(|Instant(time)| time),

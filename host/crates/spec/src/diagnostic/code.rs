@@ -135,6 +135,25 @@ codes! {
     UnreadableSecret = "MR0702" Error;
     /// A `${…}` that is not of any known form.
     BadSubstitution = "MR0703" Error;
+
+    /// A reference to a connection that `host.yaml` does not have.
+    UnknownConnection = "MR0801" Error;
+    /// A connection of another kind than is needed.
+    ConnectionKind = "MR0802" Error;
+    /// A secret stands in the file itself.
+    LiteralSecret = "MR0803" Error;
+    /// A client setting that may not be set here.
+    RefusedOption = "MR0804" Error;
+    /// A text that cannot be the name of a topic or group.
+    BadTopic = "MR0805" Error;
+    /// A start that this source cannot have.
+    BadStart = "MR0806" Error;
+    /// Two sources in one consumer group.
+    GroupClash = "MR0807" Error;
+    /// A connection, or something that is expected of it, does not work; found by trying.
+    ConnectionFails = "MR0808" Error;
+    /// Something that is expected of a connection may not be as meant; found by trying.
+    ConnectionDoubtful = "MR0809" Warning;
 }
 
 impl fmt::Display for Code {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Code, Spot};
+use super::{Code, SourceFile, Spot};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +88,14 @@ impl Diagnostic {
     pub fn related(mut self, spot: &Spot, label: impl Into<String>) -> Self {
         self.related.push((spot.clone(), label.into()));
         self
+    }
+
+    /// Points into another text of the same file, in which something was covered.
+    pub(crate) fn point_into(&mut self, file: &Arc<SourceFile>) {
+        let places = self.spot.iter_mut().chain(self.related.iter_mut().map(|(place, _)| place));
+        for place in places {
+            *place = Spot::new(file, place.range());
+        }
     }
 
     /// Names the nearest of the known names, if one is near.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file that was read: its path and its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SourceFile {
     /// Where it lies.
     pub path: PathBuf,
@@ -21,6 +21,13 @@ impl SourceFile {
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
         let path = path.into();
         Arc::new(Self { shown: path.clone(), path, text: text.into() })
+    }
+}
+
+/// Its path alone: the text may hold a secret.
+impl fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SourceFile({})", self.shown.display())
     }
 }
 

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::connections::{connections, dead_letter};
 use super::substitute::{Environment, ProcessEnvironment, substitute};
 use crate::check::in_order;
 use crate::diagnostic::{Code, Diagnostic, SourceFile, Spot};
 use crate::files::read_file;
-use crate::plan::{DeadLetterPlan, EventTimeBounds, HostPlan};
-use crate::raw::{ByteSize, Instant, Micros, Name, RawHost, Read, Reader, Spanned};
-use crate::yaml;
+use crate::plan::{ConnectionPlan, DeadLetterPlan, EventTimeBounds, HostPlan};
+use crate::raw::{ByteSize, Instant, Micros, Name, RawDeadLetter, RawHost, Read, Reader, Spanned};
+use crate::yaml::{self, Cover};
 
 /// Where settings are looked for when no file is named.
 const DEFAULT_PATH: &str = "host.yaml";
@@ -44,12 +45,19 @@ fn absolute(mut plan: HostPlan) -> HostPlan {
     if let DeadLetterPlan::File(path) = &plan.dead_letter {
         plan.dead_letter = DeadLetterPlan::File(made(path));
     }
+    for ConnectionPlan::Kafka(connection) in plan.connections.values_mut() {
+        let tls = connection.tls.iter_mut();
+        for path in tls.flat_map(|tls| [&mut tls.ca, &mut tls.certificate, &mut tls.key]).flatten() {
+            *path = made(path);
+        }
+    }
     plan
 }
 
 /// Checks settings. Reads nothing but what `environment` gives.
 pub fn check(file: &Arc<SourceFile>, environment: &dyn Environment) -> Result<HostPlan, Vec<Diagnostic>> {
-    let read = yaml::read(file);
+    let read = yaml::read(file, Cover::Everywhere);
+    let file = &read.file;
     let mut problems = read.problems;
     let mut documents = read.documents.into_iter();
     let first = documents.next();
@@ -99,8 +107,15 @@ fn fill_in(plan: &mut HostPlan, raw: &RawHost, folder: &Path, problems: &mut Vec
     };
     plan.data_dir = path(raw.data_dir.as_ref()).unwrap_or_else(|| plan.data_dir.clone());
     plan.files_root = path(raw.files_root.as_ref()).unwrap_or_else(|| plan.files_root.clone());
-    if let Some(file) = path(raw.dead_letter.as_ref().map(|dead_letter| &dead_letter.file.path)) {
-        plan.dead_letter = DeadLetterPlan::File(file);
+    let letters = raw.dead_letter.as_ref().map(|letters| (letters, path(dead_letter_path(&letters.value))));
+    // A connection of which something is wrong is not among those that are known.
+    let are_all_known = problems.is_empty();
+    if let Some(raw) = &raw.connections {
+        plan.connections = connections(raw, folder, problems);
+    }
+    if let Some((raw, file)) = letters {
+        let known = Some(&plan.connections).filter(|_| are_all_known && problems.is_empty());
+        plan.dead_letter = dead_letter(raw, file, known, problems).unwrap_or(DeadLetterPlan::Default);
     }
     if let Some(event_time) = &raw.event_time {
         plan.event_time = EventTimeBounds {
@@ -122,6 +137,10 @@ fn fill_in(plan: &mut HostPlan, raw: &RawHost, folder: &Path, problems: &mut Vec
         }
     }
     sizes(plan, raw, problems);
+}
+
+fn dead_letter_path(raw: &RawDeadLetter) -> Option<&Spanned<String>> {
+    raw.file.as_ref().map(|file| &file.path)
 }
 
 fn sizes(plan: &mut HostPlan, raw: &RawHost, problems: &mut Vec<Diagnostic>) {

@@ -3,6 +3,7 @@
 //! Paths in the file are relative to the folder that holds it; defaults are relative to the working directory.
 
 mod check;
+mod connections;
 mod substitute;
 
 pub use check::{check, load};

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic, SourceFile, Spot};
-use crate::yaml::{Node, NodeValue, Style};
+use crate::yaml::{Node, NodeValue, Style, is_reference, looks_secret};
 
 /// Bytes of a file named by `${file:…}` at most.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
@@ -61,19 +61,26 @@ pub(super) fn substitute(
                 substitute(value, &path, file, environment, problems);
             }
         }
+        // A secret of which a part stands in the file: what looks like a name may be that part. It is refused later.
+        NodeValue::Scalar(scalar) if is_password(key) && !is_reference(&scalar.text) => {}
         NodeValue::Scalar(scalar) if scalar.text.contains("${") => {
             let spot = Spot::new(file, node.range.clone());
             let text = Text { key, spot: &spot, environment };
             match text.expand(&scalar.text) {
                 Ok(expanded) => {
+                    scalar.style = Style::Expanded { whole: is_reference(&scalar.text) };
                     scalar.text = expanded;
-                    scalar.style = Style::Expanded;
                 }
                 Err(problem) => problems.push(*problem),
             }
         }
         NodeValue::Scalar(_) => {}
     }
+}
+
+/// Whether a key takes nothing but references.
+fn is_password(path: &str) -> bool {
+    matches!(path.rsplit('.').next(), Some("password" | "key_password"))
 }
 
 /// A text at work.
@@ -134,9 +141,12 @@ impl Text<'_> {
         let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !is_name {
+            let shown = if looks_secret(self.key) { "…" } else { inside };
             return Err(self.problem(
                 Code::BadSubstitution,
-                &format!("has `${{{inside}}}`, which is none of `${{NAME}}`, `${{NAME:-default}}`, `${{file:path}}`"),
+                &format!(
+                    "has `${{{shown}}}`, which is none of `${{NAME}}`, `${{NAME:-default}}`, `${{file:path}}`"
+                ),
                 "write `$${` for a literal `${`",
             ));
         }
@@ -148,7 +158,12 @@ impl Text<'_> {
             (None, None) => Err(self.problem(
                 Code::UnsetVariable,
                 &format!("needs the environment variable `{name}`, which is not set"),
-                &format!("set it, or write `${{{name}:-default}}`"),
+                // A default would be a secret in the file.
+                &if is_password(self.key) {
+                    "set it".to_owned()
+                } else {
+                    format!("set it, or write `${{{name}:-default}}`")
+                },
             )),
         }
     }

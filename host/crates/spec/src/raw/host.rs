@@ -1,7 +1,9 @@
 //! `host.yaml` as it stands.
 
+use super::connection::RawConnection;
 use super::declare::raw_mapping;
-use super::read::{Anything, Ordered, Spanned};
+use super::kafka::{RawCreateTopic, RawTopic};
+use super::read::{Ordered, Spanned};
 use super::scalars::{ByteSize, Instant, Micros, Name};
 
 raw_mapping! {
@@ -21,7 +23,7 @@ raw_mapping! {
         /// Push sources.
         optional push: Option<RawPushSettings>,
         /// Where events go that could not be used.
-        optional dead_letter: Option<RawDeadLetter>,
+        optional dead_letter: Option<Spanned<RawDeadLetter>>,
         /// The event times that are believed.
         optional event_time: Option<RawEventTime>,
         /// Whether reads are answered, and marked, while a crash is made up for; `false` unless said otherwise.
@@ -31,7 +33,7 @@ raw_mapping! {
         /// Threads that transform; one for each processor unless said otherwise.
         optional threads: Option<Spanned<u64>>,
         /// Endpoints and secrets, by the name that view files use.
-        optional connections: Option<Ordered<Spanned<Anything>>>,
+        optional connections: Option<Ordered<Spanned<RawConnection>>>,
     }
 }
 
@@ -70,10 +72,12 @@ raw_mapping! {
 }
 
 raw_mapping! {
-    /// Where events go that could not be used.
+    /// Where events go that could not be used: one of `file`, `kafka`.
     RawDeadLetter {
         /// A file, one JSON object per line.
-        required file: RawDeadLetterFile,
+        optional file: Option<RawDeadLetterFile>,
+        /// A Kafka topic, one record for each event.
+        optional kafka: Option<RawDeadLetterTopic>,
     }
 }
 
@@ -82,6 +86,18 @@ raw_mapping! {
     RawDeadLetterFile {
         /// The file; `dead_letter.ndjson` in the data directory unless said otherwise.
         required path: Spanned<String>,
+    }
+}
+
+raw_mapping! {
+    /// A topic of dead letters.
+    RawDeadLetterTopic {
+        /// The connection.
+        required connection: Spanned<Name>,
+        /// The topic.
+        required topic: RawTopic,
+        /// How to make the topic if it is missing; an error unless said.
+        optional create: Option<RawCreateTopic>,
     }
 }
 

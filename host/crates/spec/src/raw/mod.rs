@@ -6,19 +6,27 @@
 
 mod documents;
 mod host;
+mod connection;
+mod source;
+mod start;
+mod view;
+mod kafka;
 mod declare;
 mod read;
 mod scalars;
-mod source;
-mod view;
 
+pub(crate) use connection::{RawConnection, RawKafkaConnection, RawSaslMechanism, RawSecurity, RawTlsFiles};
 pub(crate) use documents::{
     Declaration, RawDeclaration, RawDocument, RawEntity, RawService, declarations, join_key_type,
 };
-pub(crate) use host::RawHost;
-pub(crate) use read::{Anything, MAX_PROBLEMS, Read, Reader, Spanned};
+pub(crate) use host::{RawDeadLetter, RawHost};
+pub(crate) use kafka::{
+    RawCreateTopic, RawGroupProtocol, RawKafkaOutput, RawKafkaSource, RawOptions, RawOutOfRange, RawTopic,
+};
+pub(crate) use read::{Anything, MAX_PROBLEMS, Ordered, Read, Reader, Spanned};
 pub(crate) use scalars::{ByteSize, Instant, Micros, Name};
-pub(crate) use source::{RawFormat, RawSource, RawStart};
+pub(crate) use source::{RawFormat, RawSource};
+pub(crate) use start::RawStart;
 pub(crate) use view::{
     RawBuild, RawEmit, RawLimits, RawOutputStream, RawProcessingMode, RawProducer, RawVersion, RawView,
 };

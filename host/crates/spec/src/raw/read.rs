@@ -122,7 +122,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn under<T: Read>(&mut self, key: &str, value: &Node) -> Option<T> {
+    /// Reads the value of a key, so that problems name it.
+    pub(super) fn under<T: Read>(&mut self, key: &str, value: &Node) -> Option<T> {
         self.path.push(key.to_owned());
         let read = T::read(value, self);
         self.path.pop();
@@ -177,7 +178,7 @@ impl<'a> Reader<'a> {
         let scalar = self.scalar(node, wanted)?;
         match scalar.meaning() {
             Meaning::Text(text) => Some(text),
-            _ if scalar.style == Style::Expanded => Some(&scalar.text),
+            _ if matches!(scalar.style, Style::Expanded { .. }) => Some(&scalar.text),
             _ => {
                 let message = format!("takes {wanted}, found {}", node.describe());
                 let problem = self.at(Code::WrongType, node, &message);

@@ -7,8 +7,10 @@ use model::schema::{DataType, SIMPLE_TYPE_NAMES};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::declare::{raw_choice, raw_mapping};
+use super::kafka::RawKafkaSource;
 use super::read::{Anything, Ordered, Read, Reader, Spanned};
 use super::scalars::{ByteSize, Instant, Micros, Name};
+use super::start::RawStart;
 use crate::diagnostic::Code;
 use crate::yaml::{Node, NodeValue};
 
@@ -21,8 +23,8 @@ raw_mapping! {
         optional push: Option<Spanned<RawPush>>,
         /// Events are the lines of a file.
         optional file: Option<Spanned<RawFileSource>>,
-        /// A Kafka topic; not in this build yet.
-        optional kafka: Option<Spanned<Anything>>,
+        /// Events are the records of Kafka topics.
+        optional kafka: Option<Spanned<RawKafkaSource>>,
         /// A Kinesis stream; not in this build yet.
         optional kinesis: Option<Spanned<Anything>>,
         /// How payloads are read; `json` unless said otherwise.
@@ -31,8 +33,8 @@ raw_mapping! {
         required schema: Spanned<Ordered<RawColumn>>,
         /// The column that holds the event time: a timestamp of the schema, or `_ingest_time`.
         required timestamp_field: Spanned<Name>,
-        /// Where a view without a position of its own begins. `latest` for push sources, `earliest` for files, unless
-        /// said otherwise.
+        /// Where a view without a position of its own begins. `latest` for push and Kafka sources, `earliest` for
+        /// files, unless said otherwise.
         optional start: Option<Spanned<RawStart>>,
         /// How late events may be before time windows close without them.
         optional watermark_delay_threshold: Option<Micros>,
@@ -86,16 +88,6 @@ raw_choice! {
         /// The payload itself is the one column, of type `bytes` or `string`.
         Raw = "raw",
     } later { "avro", "protobuf" }
-}
-
-raw_choice! {
-    /// Where a view without a position of its own begins.
-    RawStart {
-        /// At what comes from now on.
-        Latest = "latest",
-        /// At the oldest event that the source still has.
-        Earliest = "earliest",
-    }
 }
 
 /// `push: {}`, or `push:` alone.

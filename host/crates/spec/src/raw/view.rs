@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::declare::{raw_choice, raw_mapping};
+use super::kafka::RawKafkaOutput;
 use super::read::{Anything, Ordered, Read, Reader, Spanned};
 use super::scalars::{ByteSize, Instant, Micros, Name};
-use super::source::{RawStart, RawType};
+use super::source::RawType;
+use super::start::RawStart;
 use crate::diagnostic::{Code, Spot};
 use crate::yaml::{Meaning, Node, NodeValue};
 
@@ -38,7 +40,7 @@ raw_mapping! {
         /// How often history is to be computed, such as `1d`.
         optional batch_schedule: Option<Spanned<Micros>>,
         /// Where the view begins when it has no position of its own; the source's `start` unless said otherwise.
-        optional start: Option<RawStart>,
+        optional start: Option<Spanned<RawStart>>,
         /// Where every result is emitted to.
         optional output_stream: Option<Spanned<RawOutputStream>>,
         /// Time-window aggregations; not in this build yet.
@@ -113,8 +115,8 @@ raw_mapping! {
     RawOutputStream {
         /// A file, one JSON record per line.
         optional file: Option<RawOutputFile>,
-        /// A Kafka topic; not in this build yet.
-        optional kafka: Option<Spanned<Anything>>,
+        /// A Kafka topic, one record for each row.
+        optional kafka: Option<Spanned<RawKafkaOutput>>,
         /// A Kinesis stream; not in this build yet.
         optional kinesis: Option<Spanned<Anything>>,
         /// Whether records have feature values; `false` unless said otherwise.

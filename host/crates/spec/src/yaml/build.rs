@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::cover::{self, Cover, is_secret};
 use super::{Key, Node, NodeValue, Scalar, Style};
 use crate::diagnostic::{Code, Diagnostic, SourceFile, Spot};
 
@@ -34,16 +35,18 @@ pub(crate) struct Document {
 }
 
 /// What could be read of a file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Documents {
+    /// The file to point into: secrets in it are covered.
+    pub(crate) file: Arc<SourceFile>,
     /// The documents that could be read, except empty ones.
     pub(crate) documents: Vec<Document>,
     /// Why others could not be read.
     pub(crate) problems: Vec<Diagnostic>,
 }
 
-/// Reads all documents of a file.
-pub(crate) fn read(file: &Arc<SourceFile>) -> Documents {
+/// Reads all documents of a file. `cover`: where a value counts as a secret by its key.
+pub(crate) fn read(file: &Arc<SourceFile>, cover: Cover) -> Documents {
     let options = granit_parser::options! {
         emit_comments: false,
         flow_nesting_limit: MAX_DEPTH * 2,
@@ -55,8 +58,12 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Documents {
         anchors: HashMap::new(),
         nodes: 0,
         problems: Vec::new(),
+        cover,
+        path: Vec::new(),
+        secrets: Vec::new(),
     };
-    let mut read = Documents::default();
+    let mut read = Documents { file: Arc::clone(file), documents: Vec::new(), problems: Vec::new() };
+    let mut ended_early = false;
     let mut documents = 0;
     loop {
         let built = match builder.parser.next() {
@@ -82,6 +89,8 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Documents {
                 }
             }
             Err(stop) => {
+                ended_early = true;
+                builder.path.clear();
                 // What was wrong before the end came is still wrong.
                 read.problems.append(&mut builder.problems);
                 let recoverable = matches!(stop, Stop::Syntax(_));
@@ -91,6 +100,16 @@ pub(crate) fn read(file: &Arc<SourceFile>) -> Documents {
                 }
             }
         }
+    }
+    let mut secrets = builder.secrets;
+    if ended_early {
+        // There is no tree of what was passed over: its lines are looked at as they stand.
+        secrets.extend(cover::in_text(&file.text));
+    }
+    if !secrets.is_empty() {
+        read.file = cover::covered(file, &secrets);
+        let problems = read.documents.iter_mut().flat_map(|document| &mut document.problems);
+        problems.chain(&mut read.problems).for_each(|problem| problem.point_into(&read.file));
     }
     read
 }
@@ -115,6 +134,11 @@ struct Builder<'a> {
     anchors: HashMap<usize, Node>,
     nodes: usize,
     problems: Vec<Diagnostic>,
+    cover: Cover,
+    /// Keys down to the value that is being read.
+    path: Vec<String>,
+    /// Where secrets stand.
+    secrets: Vec<Range<usize>>,
 }
 
 impl<'a> Builder<'a> {
@@ -182,7 +206,15 @@ impl<'a> Builder<'a> {
             }
             let key_node = self.node(event, &span, depth + 1)?;
             let (event, span) = self.next()?;
+            self.path.push(match &key_node.value {
+                NodeValue::Scalar(scalar) => scalar.text.clone(),
+                NodeValue::List(_) | NodeValue::Map(_) => String::new(),
+            });
             let mut value = self.node(event, &span, depth + 1)?;
+            if is_secret(&self.path, &value, self.cover) {
+                self.secrets.push(value.range.clone());
+            }
+            self.path.pop();
             let NodeValue::Scalar(Scalar { text: name, .. }) = key_node.value else {
                 let spot = self.spot(key_node.range);
                 self.report(Diagnostic::at(Code::WrongType, &spot, "a key must be a text"));

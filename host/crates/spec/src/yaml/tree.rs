@@ -52,7 +52,10 @@ pub(crate) enum Style {
     /// In quotes or as a block: a text.
     Quoted,
     /// A `${…}` was put in: whatever is wanted there.
-    Expanded,
+    Expanded {
+        /// Whether all of it was put in: nothing of it stands in the file.
+        whole: bool,
+    },
 }
 
 /// What a scalar means by itself.
@@ -122,7 +125,7 @@ impl Node {
 
     /// Whether its text was put in from outside.
     pub(crate) fn is_expanded(&self) -> bool {
-        matches!(&self.value, NodeValue::Scalar(scalar) if scalar.style == Style::Expanded)
+        matches!(&self.value, NodeValue::Scalar(scalar) if matches!(scalar.style, Style::Expanded { .. }))
     }
 
     /// What it is, for messages: "the text `abc`", "a list".

@@ -79,9 +79,28 @@ fn columns_that_the_host_fills_need_no_declaration() {
             d.input.push(Field::required("_partition", DataType::String));
             d.input.push(Field::required("_position", DataType::Bytes));
             d.input.push(Field::nullable("_key", DataType::Bytes));
+            d.input.push(Field::nullable("_offset", DataType::Int64));
+            d.input.push(Field::nullable(
+                "_headers",
+                "list<struct<name: string, value: bytes>>".parse().unwrap(),
+            ));
         },
         VIEW,
         &[],
+    );
+    check(
+        |d| d.input.push(Field::required("_offset", DataType::Int64)),
+        VIEW,
+        &[
+            "views/view.yaml:13:27: error[MR0603]: component `counter` needs a value in every row of column `_offset`, source `clicks` allows it to be missing; make the input optional in the component: not every source counts its events",
+        ],
+    );
+    check(
+        |d| d.input.push(Field::required("_headers", DataType::String)),
+        VIEW,
+        &[
+            "views/view.yaml:13:27: error[MR0602]: component `counter` takes column `_headers` as `string`, source `clicks` has it as `list<struct<name: string, value: bytes>>`; give both one type; nothing is converted on the way",
+        ],
     );
     check(
         |d| d.input.push(Field::required("_key", DataType::Bytes)),

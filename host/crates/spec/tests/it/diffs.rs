@@ -1,7 +1,7 @@
 //! From one plan to the next.
 
 use proptest::prelude::*;
-use spec::diff::{Change, Effect, ViewChange, diff};
+use spec::diff::{Change, Effect, ViewChange, diff, reopens};
 
 use crate::texts::{BASE, VIEW, plan};
 
@@ -59,6 +59,36 @@ fn changes_of_a_source_reach_its_views() {
     );
     let difference = diff(&plan(&old), &plan(&old.replace("ad: int64", "ad: int32")));
     assert!(matches!(difference.sources.as_slice(), [Change::Changed(source)] if source.name == "clicks"));
+}
+
+#[test]
+fn changed_topics_and_groups_open_a_source_anew() {
+    let old = include_str!("../good/kafka.yaml");
+    let restart = Some((Effect::Restart, &["source"][..]));
+    for (from, to) in [
+        ("[clicks-eu, clicks_us.v2]", "clicks-eu"),
+        ("    connection: main\n    topic:", "    connection: second\n    topic:"),
+        ("shop: clicks", "shop"),
+        ("out_of_range: earliest", "out_of_range: latest"),
+        ("group_protocol: consumer", "group_protocol: classic"),
+        ("fetch.wait.max.ms: 50", "fetch.wait.max.ms: 51"),
+    ] {
+        let new = old.replacen(from, to, 1);
+        assert_ne!(old, new, "{from}");
+        check(old, &new, restart);
+        let (before, after) = (plan(old), plan(&new));
+        assert!(reopens(&before.sources["clicks"], &after.sources["clicks"]), "{from}");
+    }
+    // Where a view begins that has no position says nothing to one that has.
+    let later = old.replace("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    check(old, &later, Some((Effect::ServingOnly, &["start", "source"])));
+    assert!(!reopens(&plan(old).sources["clicks"], &plan(&later).sources["clicks"]));
+    check(
+        old,
+        &old.replace("exactly_once: true", "exactly_once: false"),
+        Some((Effect::Restart, &["output_stream"])),
+    );
+    check(old, &old.replace("linger.ms: 5", "linger.ms: 6"), Some((Effect::Restart, &["output_stream"])));
 }
 
 /// Files with up to three sources, views and services, each in several versions.

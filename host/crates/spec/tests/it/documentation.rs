@@ -9,8 +9,9 @@ use spec::check::check;
 use spec::diagnostic::{Code, SourceFile, render_text};
 use spec::files::Files;
 use spec::host::{self, Environment};
-use spec::plan::HostPlan;
 use spec::schema::{host_schema, view_schema};
+
+use crate::texts::with_connections;
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs")
@@ -79,7 +80,7 @@ fn examples_of_view_files_are_right() {
     // Together they are one folder of views.
     let files =
         blocks.iter().enumerate().map(|(index, text)| (format!("views/{index:02}.yaml"), text.clone()));
-    let report = check(&Files::from_memory(files), &HostPlan::default());
+    let report = check(&Files::from_memory(files), &with_connections());
     assert!(!report.has_errors(), "{}", render_text(&report.diagnostics, false));
 }
 

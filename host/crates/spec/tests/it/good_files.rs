@@ -10,8 +10,8 @@ use model::transform::Limits;
 use spec::diagnostic::{SourceFile, render_text};
 use spec::host::{self, Environment};
 use spec::plan::{
-    BatchPlan, BuildPlan, EventTimeBounds, FormatKind, HostPlan, OutputSink, ServiceFeatures, SourceKind,
-    Start,
+    BatchPlan, BuildPlan, ConnectionPlan, DeadLetterPlan, EventTimeBounds, FormatKind, HostPlan, OutputSink,
+    ServiceFeatures, SourceKind, Start,
 };
 
 use crate::texts::{BASE, VIEW, plan};
@@ -82,7 +82,7 @@ fn every_key_reaches_the_plan() {
         batches_per_instance: 100,
     };
     assert_eq!((&view.limits, view.failures_to_pause), (&limits, 5));
-    assert_eq!((view.timestamp_column.as_str(), view.start), ("at", Start::Earliest));
+    assert_eq!((view.timestamp_column.as_str(), view.start.clone()), ("at", Start::Earliest));
     let output = view.output.as_ref().unwrap();
     assert_eq!(output.sink, OutputSink::File { path: "/data/out/clicks.ndjson".into() });
     assert_eq!((output.options.version, output.options.include_features), (RecordVersion::V2, true));
@@ -109,7 +109,7 @@ fn defaults_are_as_documented() {
     // `printf default/clicks_per_user | sha256sum | cut -c-32`
     assert_eq!(view.shape.id, "799c9318721b23973cec1fc48da150e1");
     assert_eq!((&view.limits, view.failures_to_pause), (&Limits::default(), 1_000));
-    assert_eq!((view.timestamp_column.as_str(), view.start), ("ts", Start::Latest));
+    assert_eq!((view.timestamp_column.as_str(), view.start.clone()), ("ts", Start::Latest));
     assert_eq!((view.shape.ttl_micros, view.output.as_ref()), (None, None));
     assert_eq!(view.params_json, r#"{"factor":2}"#);
     let source = &plan.sources["clicks"];
@@ -172,7 +172,8 @@ fn host_files_are_filled_in_from_the_environment() {
     let plan = host(concat!(
         "listen: 0.0.0.0:${PORT}\nthreads: ${THREADS}\ndata_dir: ${file:secrets/dir}\n",
         "files_root: \"${EMPTY:-files}\"\ndead_letter: { file: { path: \"$${x}${UNSET:-}\" } }\n",
-        "connections: { main: { url: \"${EVIL}\" } }\nproject: p\nserve_while_recovering: true\n",
+        "connections: { main: { kafka: { bootstrap_servers: \"a:1\", options: { client.id: \"${EVIL}\" } } } }\n",
+        "project: p\nserve_while_recovering: true\n",
         "online_store: { embedded: { memory: 1GiB, checkpoint_interval: 500ms, checkpoint_bytes: 16MiB } }\n",
         "push: { max_log_bytes: 1TiB, segment_bytes: 1MiB, max_body_bytes: 1MiB, max_row_bytes: 2KiB }\n",
         "event_time: { earliest: 2010-01-01T00:00:00Z, max_future: 1m }\nshutdown_grace: 5s\n",
@@ -182,8 +183,9 @@ fn host_files_are_filled_in_from_the_environment() {
         (plan.data_dir.as_path(), plan.files_root.as_path()),
         (Path::new("conf/kept/here"), Path::new("conf/files"))
     );
-    assert_eq!(plan.dead_letter.as_deref(), Some(Path::new("conf/${x}")));
-    assert_eq!(plan.connections, ["main"]);
+    assert_eq!(plan.dead_letter, DeadLetterPlan::File("conf/${x}".into()));
+    let ConnectionPlan::Kafka(main) = &plan.connections["main"];
+    assert_eq!(main.options["client.id"], "a\nlisten: b");
     assert!(plan.serve_while_recovering);
     assert_eq!((plan.online_store.memory, plan.online_store.checkpoint_bytes), (1 << 30, 16 << 20));
     assert_eq!(plan.online_store.checkpoint_interval, Duration::from_millis(500));

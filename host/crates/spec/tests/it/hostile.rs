@@ -109,7 +109,8 @@ fn odd_texts_are_survived() {
 }
 
 fn damaged() -> impl Strategy<Value = String> {
-    let whole = include_str!("../good/everything.yaml").replace("user_id", "ключ");
+    let whole = concat!(include_str!("../good/everything.yaml"), "---\n", include_str!("../good/kafka.yaml"));
+    let whole = whole.replace("user_id", "ключ");
     let length = whole.chars().count();
     prop::collection::vec((0..length, 0..6_usize, "[\\[\\]{}:,#&*!|>'\"%@`\n\t \\-a-z0-9$é]{0,4}"), 1..8)
         .prop_map(move |edits| {

@@ -11,5 +11,6 @@ mod diffs;
 mod documentation;
 mod good_files;
 mod hostile;
+mod kafka_files;
 mod reading;
 mod texts;

@@ -212,7 +212,10 @@ fn what_is_not_released_is_kept(fixture: &mut dyn SourceFixture) {
     }
     let all = read(&mut *reader(fixture, None), 200, AMPLE);
     for released in [0, 49, 50, 120, 198] {
-        fixture.source().release(&fixture.partition(), &all[released].0, &std::collections::BTreeMap::new()).unwrap();
+        fixture
+            .source()
+            .release(&fixture.partition(), &all[released].0, &std::collections::BTreeMap::new())
+            .unwrap();
         let rest = &all[released + 1..];
         assert_eq!(
             read(&mut *reader(fixture, Some(all[released].0)), rest.len(), AMPLE),
@@ -242,7 +245,10 @@ fn a_reopened_source_goes_on(fixture: &mut dyn SourceFixture) {
 fn positions_rise_after_release(fixture: &mut dyn SourceFixture) {
     fixture.append(&events(0..300));
     let end = fixture.source().end(&fixture.partition()).unwrap();
-    fixture.source().release(&fixture.partition(), &end.unwrap(), &std::collections::BTreeMap::new()).unwrap();
+    fixture
+        .source()
+        .release(&fixture.partition(), &end.unwrap(), &std::collections::BTreeMap::new())
+        .unwrap();
     fixture.reopen();
     assert_eq!(fixture.source().end(&fixture.partition()).unwrap(), end, "the end is kept");
     fixture.append(&events(300..301));

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod component;
 pub mod dead_letters;
 pub mod format;
+pub mod group;
 pub mod online;
 pub mod output;
 pub mod source;

@@ -10,7 +10,7 @@ use arrow_array::{Array, RecordBatch};
 use futures_core::future::BoxFuture;
 use model::batch::{Applied, FeatureBatch};
 use model::error::Failure;
-use model::online::{GenerationEntry, Ledger, OnlineStore, ViewLedger};
+use model::online::{GenerationEntry, Ledger, OnlineStore, Starts, ViewLedger};
 use model::position::{Partition, Position, RowVersion};
 
 use super::trouble::{Failures, Fuse, Gate, Trace, lock};
@@ -186,7 +186,17 @@ impl Ledger for MemoryStore {
         }
     }
 
-    fn rewind(&self, view: &str, to: &model::online::Starts, generation: &GenerationEntry, epoch: u32) -> Result<(), Failure> {
+    fn rewind(
+        &self,
+        view: &str,
+        to: &Starts,
+        generation: &GenerationEntry,
+        epoch: u32,
+    ) -> Result<(), Failure> {
+        self.ledger_failures.check("write a note")?;
+        if !self.fuse.spend() {
+            return Err(Failure::retry("write a note: the host is gone"));
+        }
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         for (partition, position) in to {
@@ -196,12 +206,11 @@ impl Ledger for MemoryStore {
                 rows.positions.extend(position.map(|position| (place.clone(), position)));
             }
         }
-        drop(guard);
-        self.note(view, |ledger| {
-            ledger.started.extend(to.clone());
-            ledger.generations = vec![generation.clone()];
-            ledger.epoch = epoch;
-        })
+        let ledger = state.ledger.entry(view.to_owned()).or_default();
+        ledger.started.extend(to.clone());
+        ledger.generations = vec![generation.clone()];
+        ledger.epoch = epoch;
+        Ok(())
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Record {
     pub row: u32,
     /// The generation.
     pub generation: u32,
+    /// How often the view was rewound before.
+    pub epoch: u32,
     /// The join key.
     pub key: String,
     /// The feature.
@@ -136,8 +138,17 @@ impl OutputStream for MemoryOutput {
         })
     }
 
-    fn rewind(&self, view: &str, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
-        let _ = epoch;
+    fn rewind(
+        &self,
+        view: &str,
+        partition: &Partition,
+        to: Option<Position>,
+        _epoch: u32,
+    ) -> Result<(), Failure> {
+        self.failures.check("rewind")?;
+        if !self.fuse.spend() {
+            return Err(Failure::retry("rewind: the host is gone"));
+        }
         let mut state = lock(&self.state);
         let place = (view.to_owned(), partition.clone());
         state.written.remove(&place);
@@ -148,6 +159,27 @@ impl OutputStream for MemoryOutput {
         }
         Ok(())
     }
+}
+
+/// The records that an emission makes of the rows behind a position.
+pub(crate) fn records_behind(emission: &Emission, position: Option<Position>) -> Vec<Record> {
+    let batch = &emission.batch;
+    let rows = (0..batch.len()).filter(|row| Some(batch.positions.at(*row)) > position);
+    rows.map(|row| {
+        let (key, value) = entity(&batch.rows, row);
+        Record {
+            view: batch.view.name.clone(),
+            partition: batch.partition.as_str().to_owned(),
+            position: number(batch.positions.at(row)),
+            row: batch.ordinal(row),
+            generation: batch.generation.number,
+            epoch: emission.epoch,
+            key,
+            value,
+            applied: emission.applied.is_applied(row),
+        }
+    })
+    .collect()
 }
 
 fn sync(state: &mut State) {
@@ -169,23 +201,7 @@ fn hand_over(state: &mut State, emission: &Emission, outcome: Result<(), Failure
         return Err(failure);
     }
     let written = state.written.get(&place).copied();
-    for row in 0..batch.len() {
-        let position = batch.positions.at(row);
-        if Some(position) <= written {
-            continue;
-        }
-        let (key, value) = entity(&batch.rows, row);
-        state.records.push(Record {
-            view: batch.view.name.clone(),
-            partition: batch.partition.as_str().to_owned(),
-            position: number(position),
-            row: batch.ordinal(row),
-            generation: batch.generation.number,
-            key,
-            value,
-            applied: emission.applied.is_applied(row),
-        });
-    }
+    state.records.extend(records_behind(emission, written));
     if written.is_some_and(|written| number(written) + 1 < number(batch.covers.first)) {
         state.disorder.insert(format!("a gap before {}", number(batch.covers.first)));
     }

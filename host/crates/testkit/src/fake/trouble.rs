@@ -120,6 +120,11 @@ impl Fuse {
         self.0.load(Ordering::SeqCst) <= 0
     }
 
+    /// Lets the host live for so many further operations.
+    pub fn burn(&self, operations: i64) {
+        self.0.store(operations, Ordering::SeqCst);
+    }
+
     /// Ends the host now.
     pub fn blow(&self) {
         self.0.store(0, Ordering::SeqCst);

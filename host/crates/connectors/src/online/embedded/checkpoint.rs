@@ -14,6 +14,7 @@
 use std::time::Instant;
 
 use model::error::Failure;
+use model::online::{GenerationEntry, Starts};
 
 use super::core::Core;
 use super::disk::Sink;
@@ -62,6 +63,18 @@ impl Core {
             callback();
         }
         Ok(doomed.len())
+    }
+
+    /// Sets a view back. Waits for a checkpoint that is being made: it may hold a position from before.
+    pub(super) fn rewind(
+        &self,
+        view: &str,
+        to: &Starts,
+        generation: &GenerationEntry,
+        epoch: u32,
+    ) -> Result<(), Failure> {
+        let _one_at_a_time = self.checkpointing.lock().expect("a checkpoint does not panic");
+        self.ledger.rewind(view, to, generation, epoch, &self.disk)
     }
 
     /// Appends all changed rows and returns about how many bytes they will be on disk.

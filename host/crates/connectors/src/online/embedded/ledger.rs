@@ -1,17 +1,17 @@
 //! Generations, beginnings and positions of views: answered from memory, changed on disk.
 //!
-//! Generations and beginnings are synced before a call returns. Positions are not: they become durable with the
+//! Generations, beginnings and rewinds are synced before a call returns. Positions are not: they become durable with the
 //! checkpoint that holds the rows which they cover, see `checkpoint.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
 use model::error::Failure;
-use model::online::{GenerationEntry, ViewLedger};
+use model::online::{GenerationEntry, Starts, ViewLedger};
 use model::position::{Partition, Position};
 
 use super::disk::Disk;
-use super::meta::{Fact, generation_key};
+use super::meta::{Fact, generation_key, online_key};
 
 #[derive(Default)]
 pub(super) struct Ledgers {
@@ -26,7 +26,9 @@ struct Entry {
     /// 0 until there is something to store about the view.
     number: u32,
     generations: Vec<GenerationEntry>,
-    started: BTreeMap<Partition, Option<Position>>,
+    started: Starts,
+    /// How often the view was rewound.
+    epoch: u32,
     progress: BTreeMap<Partition, Progress>,
 }
 
@@ -71,6 +73,7 @@ impl Ledgers {
                     let through = Some(*through);
                     known.progress.insert(partition.clone(), Progress { applied: through, durable: through });
                 }),
+                Fact::Epoch { view, epoch } => entry_of(view, &|known| known.epoch = *epoch),
                 Fact::View { .. } | Fact::RowSet { .. } | Fact::Schema { .. } => {}
             }
         }
@@ -93,7 +96,7 @@ impl Ledgers {
         let views = self.lock();
         let Some(entry) = views.get(view) else { return ViewLedger::default() };
         ViewLedger {
-            epoch: 0,
+            epoch: entry.epoch,
             generations: entry.generations.clone(),
             started: entry.started.clone(),
             online: entry
@@ -102,17 +105,6 @@ impl Ledgers {
                 .filter_map(|(partition, progress)| Some((partition.clone(), progress.durable?)))
                 .collect(),
         }
-    }
-
-    pub(super) fn rewind(
-        &self,
-        view: &str,
-        _to: &model::online::Starts,
-        _generation: &GenerationEntry,
-        _epoch: u32,
-        _disk: &Disk,
-    ) -> Result<(), Failure> {
-        Err(Failure::stop(format!("rewind view `{view}`: not built yet")))
     }
 
     pub(super) fn start(
@@ -189,6 +181,56 @@ impl Ledgers {
         disk.commit(0, |sink| old.iter().try_for_each(|old| sink.remove(&generation_key(number, *old))))?;
         if let Some(entry) = self.lock().get_mut(view) {
             entry.generations.retain(|known| known.generation.number >= first);
+        }
+        Ok(())
+    }
+
+    /// All of it in one synced step. No checkpoint may be on its way: it could hold a position from before.
+    pub(super) fn rewind(
+        &self,
+        view: &str,
+        to: &Starts,
+        generation: &GenerationEntry,
+        epoch: u32,
+        disk: &Disk,
+    ) -> Result<(), Failure> {
+        let _changing = self.changing.lock().expect(UNBROKEN);
+        let number = self.number_changing(view, disk)?;
+        // By key, as a commit wants it; `None` removes.
+        let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        if let Some(entry) = self.lock().get(view) {
+            let old = entry.generations.iter().map(|known| known.generation.number);
+            changes.extend(old.map(|old| (generation_key(number, old), None)));
+        }
+        let mut facts = vec![
+            Fact::Generation { view: number, entry: generation.clone() },
+            Fact::Epoch { view: number, epoch },
+        ];
+        for (partition, after) in to {
+            facts.push(Fact::Started { view: number, partition: partition.clone(), after: *after });
+            match *after {
+                Some(through) => {
+                    facts.push(Fact::Online { view: number, partition: partition.clone(), through });
+                }
+                None => {
+                    changes.insert(online_key(number, partition), None);
+                }
+            }
+        }
+        changes.extend(facts.iter().map(|fact| (fact.key(), Some(fact.value()))));
+        disk.commit(0, |sink| {
+            changes.iter().try_for_each(|(key, value)| match value {
+                Some(value) => sink.put(key, value),
+                None => sink.remove(key),
+            })
+        })?;
+        let mut views = self.lock();
+        let entry = views.entry(view.to_owned()).or_default();
+        entry.generations = vec![generation.clone()];
+        entry.epoch = epoch;
+        for (partition, after) in to {
+            entry.started.insert(partition.clone(), *after);
+            entry.progress.insert(partition.clone(), Progress { applied: *after, durable: *after });
         }
         Ok(())
     }

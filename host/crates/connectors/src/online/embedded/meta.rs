@@ -26,6 +26,8 @@ pub(super) enum Fact {
     Started { view: u32, partition: Partition, after: Option<Position> },
     /// Through which position a view's partition is durable.
     Online { view: u32, partition: Partition, through: Position },
+    /// How often a view was rewound; absent = never.
+    Epoch { view: u32, epoch: u32 },
 }
 
 impl Fact {
@@ -47,16 +49,16 @@ impl Fact {
                 key.extend_from_slice(&number.to_be_bytes());
             }
             Self::Generation { view, entry } => return generation_key(*view, entry.generation.number),
+            Self::Epoch { view, .. } => {
+                key.push(b'e');
+                key.extend_from_slice(&view.to_be_bytes());
+            }
             Self::Started { view, partition, .. } => {
                 key.push(b'b');
                 key.extend_from_slice(&view.to_be_bytes());
                 key.extend_from_slice(partition.as_str().as_bytes());
             }
-            Self::Online { view, partition, .. } => {
-                key.push(b'p');
-                key.extend_from_slice(&view.to_be_bytes());
-                key.extend_from_slice(partition.as_str().as_bytes());
-            }
+            Self::Online { view, partition, .. } => return online_key(*view, partition),
         }
         key
     }
@@ -64,7 +66,7 @@ impl Fact {
     pub(super) fn value(&self) -> Vec<u8> {
         let mut value = Vec::new();
         match self {
-            Self::View { number, .. } | Self::RowSet { number, .. } => {
+            Self::View { number, .. } | Self::RowSet { number, .. } | Self::Epoch { epoch: number, .. } => {
                 value.extend_from_slice(&number.to_be_bytes());
             }
             Self::Schema { features, .. } => {
@@ -128,6 +130,7 @@ impl Fact {
                 partition: Partition::new(text(key)?),
                 after: if value.is_empty() { None } else { Some(take_position(&mut value)?) },
             },
+            b'e' => Self::Epoch { view: take_u32(&mut key)?, epoch: take_u32(&mut value)? },
             b'p' => Self::Online {
                 view: take_u32(&mut key)?,
                 partition: Partition::new(text(key)?),
@@ -144,6 +147,15 @@ pub(super) fn generation_key(view: u32, number: u32) -> Vec<u8> {
     key.push(b'g');
     key.extend_from_slice(&view.to_be_bytes());
     key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The key of a position.
+pub(super) fn online_key(view: u32, partition: &Partition) -> Vec<u8> {
+    let mut key = META.to_vec();
+    key.push(b'p');
+    key.extend_from_slice(&view.to_be_bytes());
+    key.extend_from_slice(partition.as_str().as_bytes());
     key
 }
 
@@ -218,6 +230,7 @@ mod tests {
         check(&Fact::Started { view: 1, partition: partition.clone(), after: None });
         check(&Fact::Started { view: 1, partition: partition.clone(), after: Some(position) });
         check(&Fact::Online { view: 1, partition, through: position });
+        check(&Fact::Epoch { view: 1, epoch: 7 });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use futures_core::future::BoxFuture;
 use model::batch::{Applied, FeatureBatch};
 use model::error::Failure;
-use model::online::{GenerationEntry, Ledger, OnlineReader, OnlineStore, StoredRow, ViewLedger};
+use model::online::{GenerationEntry, Ledger, OnlineReader, OnlineStore, Starts, StoredRow, ViewLedger};
 use model::position::{Partition, Position, RowVersion};
 use model::value::Value;
 use model::view::{ViewRef, ViewShape};
@@ -155,7 +155,13 @@ impl Ledger for EmbeddedStore {
         self.core.ledger.advance(view, partition, through);
     }
 
-    fn rewind(&self, view: &str, to: &model::online::Starts, generation: &GenerationEntry, epoch: u32) -> Result<(), Failure> {
-        self.core.ledger.rewind(view, to, generation, epoch, &self.core.disk)
+    fn rewind(
+        &self,
+        view: &str,
+        to: &Starts,
+        generation: &GenerationEntry,
+        epoch: u32,
+    ) -> Result<(), Failure> {
+        self.core.rewind(view, to, generation, epoch)
     }
 }

@@ -3,7 +3,8 @@
 //! `{"version":1,"length":…,"entries":[{"view":…,"partition":…,"through":…,"rows":…,"first":…,"last":…}],"crc":"…"}`
 //!
 //! `length` is that of the data file. An entry says through which position the file has a partition of a view, and, if
-//! there are new records, the identities of the first and the last. `crc` is CRC-32C, in hex, of the line up to the comma
+//! there are new records, the identities of the first and the last. An empty `through` sets the partition back to its
+//! beginning; a smaller one than before sets it back, too. `crc` is CRC-32C, in hex, of the line up to the comma
 //! before it. Lines add up; the file is rewritten as one line when it has grown.
 
 use std::collections::BTreeMap;
@@ -39,8 +40,8 @@ pub(super) struct Key {
 pub(super) struct Entry {
     /// Whose.
     pub(super) key: Key,
-    /// Through which position the data file has it.
-    pub(super) through: Position,
+    /// Through which position the data file has it; `None` = it begins anew.
+    pub(super) through: Option<Position>,
     /// Number of new records.
     pub(super) rows: usize,
     /// Identities of the first and last new record; empty if there are none.
@@ -141,7 +142,7 @@ impl Positions {
             return self.file.set_len(before).and(Err(error));
         }
         for entry in entries {
-            self.all.insert(entry.key.clone(), entry.through);
+            set(&mut self.all, entry.key.clone(), entry.through);
         }
         Ok(())
     }
@@ -155,7 +156,7 @@ impl Positions {
         self.compacted = self.length;
         let entries = self.all.iter().map(|(key, through)| Entry {
             key: key.clone(),
-            through: *through,
+            through: Some(*through),
             rows: 0,
             identities: (String::new(), String::new()),
         });
@@ -205,11 +206,12 @@ pub(super) fn read(path: &Path) -> Result<Option<Recorded>, Failure> {
                 recorded.length = parsed.length;
                 recorded.whole += line.len() as u64;
                 for entry in parsed.entries {
-                    let Some(through) = Position::from_hex(&entry.through) else {
+                    let through = Position::from_hex(&entry.through);
+                    if through.is_none() {
                         return Err(damaged(path, number, "a position that is not hex"));
-                    };
+                    }
                     let key = Key { view: entry.view, partition: Partition::new(&entry.partition) };
-                    recorded.positions.insert(key, through);
+                    set(&mut recorded.positions, key, through.filter(|_| !entry.through.is_empty()));
                 }
             }
             // The host ended while it wrote the last line: its batch was never acknowledged.
@@ -218,6 +220,13 @@ pub(super) fn read(path: &Path) -> Result<Option<Recorded>, Failure> {
         }
     }
     Ok(Some(recorded))
+}
+
+fn set(positions: &mut BTreeMap<Key, Position>, key: Key, through: Option<Position>) {
+    match through {
+        Some(through) => positions.insert(key, through),
+        None => positions.remove(&key),
+    };
 }
 
 /// Makes a file's entry in its directory durable.
@@ -238,7 +247,7 @@ fn line(length: u64, entries: &[Entry]) -> io::Result<Vec<u8>> {
     let entries = entries.iter().map(|entry| LineEntry {
         view: entry.key.view.clone(),
         partition: entry.key.partition.to_string(),
-        through: entry.through.to_string(),
+        through: entry.through.map_or_else(String::new, |through| through.to_string()),
         rows: entry.rows,
         first: entry.identities.0.clone(),
         last: entry.identities.1.clone(),

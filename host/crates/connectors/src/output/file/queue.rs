@@ -1,6 +1,7 @@
 //! What waits to be written, and how far each view's partition is. Shared between callers and the writer.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,13 +75,31 @@ pub(super) enum Admission {
     Encode(Emission, Option<Position>, u64, oneshot::Receiver<Answer>),
 }
 
-/// What the writer does next.
+/// What is written with one sync.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// Batches, in order.
     pub(super) slots: Vec<Slot>,
     /// Progress without records.
     pub(super) idle: Vec<(Key, Position)>,
+}
+
+/// A partition of a view to set back.
+#[derive(Debug)]
+pub(super) struct Rewind {
+    pub(super) key: Key,
+    /// Through which position it counts as recorded.
+    pub(super) to: Option<Position>,
+    answer: SyncSender<Answer>,
+}
+
+/// What the writer does next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Writes and records batches.
+    Group(Group),
+    /// Records that a partition is set back.
+    Rewind(Rewind),
 }
 
 /// Shared between callers and the writer.
@@ -101,6 +120,8 @@ struct State {
     idle: BTreeMap<Key, Position>,
     /// Since when the oldest of `idle` waits; in the future after a failure.
     idle_since: Option<Instant>,
+    /// Partitions to set back; each caller waits for its own.
+    rewinds: VecDeque<Rewind>,
     stopping: bool,
     /// Why nothing can be written any more.
     broken: Option<String>,
@@ -199,6 +220,43 @@ impl Queue {
         Admission::Queued(receiver)
     }
 
+    /// Asks the writer to set a partition back. The answer comes when that is durable.
+    pub(super) fn rewind(&self, key: Key, to: Option<Position>) -> Result<Receiver<Answer>, Failure> {
+        let mut state = self.lock();
+        if let Some(reason) = &state.broken {
+            return Err(Failure::stop(reason.clone()));
+        }
+        if state.progress.get(&key).is_some_and(|progress| progress.under_way > 0) {
+            return Err(Failure::retry(format!(
+                "set back the output of view `{}`, partition `{}`: records of it are under way",
+                key.view, key.partition
+            )));
+        }
+        let (answer, receiver) = sync_channel(1);
+        state.rewinds.push_back(Rewind { key, to, answer });
+        drop(state);
+        self.wake.notify_one();
+        Ok(receiver)
+    }
+
+    /// A partition was set back, or could not be.
+    pub(super) fn rewound(&self, rewind: Rewind, outcome: Answer) {
+        let Rewind { key, to, answer } = rewind;
+        if outcome.is_ok() {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            // What waits to be recorded is behind the point.
+            state.idle.remove(&key);
+            if state.idle.is_empty() {
+                state.idle_since = None;
+            }
+            let progress = Progress { recorded: to, queued: to, ..Progress::default() };
+            state.progress.insert(key, progress);
+        }
+        // A caller that no longer waits does not mind.
+        let _ = answer.send(outcome);
+    }
+
     /// Hands over what a caller encoded. Its slot may have failed in the meantime.
     pub(super) fn fill(&self, number: u64, content: Content) {
         let mut state = self.lock();
@@ -213,13 +271,16 @@ impl Queue {
     }
 
     /// Waits for something to write; `None` once the stream is dropped and nothing is left.
-    pub(super) fn next(&self) -> Option<Group> {
+    pub(super) fn next(&self) -> Option<Work> {
         let mut state = self.lock();
         loop {
+            if let Some(rewind) = state.rewinds.pop_front() {
+                return Some(Work::Rewind(rewind));
+            }
             let ready = state.waiting.front().is_some_and(|slot| !matches!(slot.content, Content::Awaited));
             let idle_for = state.idle_since.map(|since| since.elapsed());
             if ready || idle_for.is_some_and(|waited| waited >= IDLE_WAIT || state.stopping) {
-                return Some(state.take_group());
+                return Some(Work::Group(state.take_group()));
             }
             if state.stopping && state.waiting.is_empty() {
                 return None;
@@ -273,6 +334,8 @@ impl Queue {
         }
         if failure.disposition == Disposition::Stop {
             state.broken = Some(failure.to_string());
+            // Their callers are told that nobody answers any more.
+            state.rewinds.clear();
             // Nobody can record it any more.
             state.idle.clear();
             state.idle_since = None;

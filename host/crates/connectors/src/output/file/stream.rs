@@ -70,8 +70,17 @@ impl OutputStream for FileOutput {
         Box::pin(answer(receiver))
     }
 
-    fn rewind(&self, _view: &str, _partition: &Partition, _to: Option<Position>, _epoch: u32) -> Result<(), Failure> {
-        Err(Failure::stop(format!("rewind: not built yet")))
+    /// Blocks until the side file says so. The epoch is in the identities of what is emitted afterwards.
+    fn rewind(
+        &self,
+        view: &str,
+        partition: &Partition,
+        to: Option<Position>,
+        _epoch: u32,
+    ) -> Result<(), Failure> {
+        let key = Key { view: view.to_owned(), partition: partition.clone() };
+        // A sender that went away without an answer: the writer ended.
+        self.queue.rewind(key, to)?.recv().unwrap_or_else(|_| Err(writer_ended()))
     }
 }
 
@@ -92,8 +101,11 @@ impl fmt::Debug for FileOutput {
 }
 
 async fn answer(receiver: oneshot::Receiver<Answer>) -> Answer {
-    let gone = || Err(Failure::stop("write output records: the writer ended"));
-    receiver.await.unwrap_or_else(|_| gone())
+    receiver.await.unwrap_or_else(|_| Err(writer_ended()))
+}
+
+fn writer_ended() -> Failure {
+    Failure::stop("write output records: the writer ended")
 }
 
 /// Fills the slot when it goes out of scope, also if encoding panics: the writer waits for it.

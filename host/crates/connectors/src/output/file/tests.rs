@@ -392,3 +392,99 @@ fn many_callers_at_once_lose_and_repeat_nothing() {
         assert_eq!(ids, (10..=609).collect::<Vec<_>>());
     }
 }
+
+fn rewind(stream: &FileOutput, name: &str, to: Option<u64>) -> Result<(), Failure> {
+    stream.rewind(name, &Partition::new("p"), to.map(Position::from_u64), 1)
+}
+
+#[test]
+fn what_lies_behind_a_rewind_is_emitted_again() {
+    let (_directory, path) = place();
+    let stream = FileOutput::open(&path).unwrap();
+    emit(&stream, "v", 1..=4).unwrap();
+    emit(&stream, "w", 1..=2).unwrap();
+    rewind(&stream, "v", Some(2)).unwrap();
+    assert_eq!((position(&stream, "v"), position(&stream, "w")), (Some(2), Some(2)));
+    let again = |first: u64, through: u64| {
+        let rows: Vec<u64> = (first..=through).collect();
+        wait(stream.emit(Emission { epoch: 1, ..emission("v", "p", first, through, &rows) })).unwrap();
+    };
+    again(1, 3);
+    again(1, 5);
+    emit(&stream, "w", 1..=3).unwrap();
+    assert_eq!(ids(&path), [1, 2, 3, 4, 1, 2, 3, 4, 5, 3]);
+    let text = fs::read_to_string(side(&path)).unwrap();
+    assert!(text.contains(r#""first":"1;1;events;p;0000000000000003;"#), "{text}");
+    // To the beginning, which is no position.
+    rewind(&stream, "v", None).unwrap();
+    assert_eq!(position(&stream, "v"), None);
+    again(1, 1);
+    drop(stream);
+    assert_eq!(ids(&path), [1, 2, 3, 4, 1, 2, 3, 4, 5, 3, 1]);
+    let stream = FileOutput::open(&path).unwrap();
+    assert_eq!((position(&stream, "v"), position(&stream, "w")), (Some(1), Some(3)));
+}
+
+#[test]
+fn a_rewind_is_durable_when_it_returns() {
+    let (directory, path) = place();
+    let stream = FileOutput::open(&path).unwrap();
+    emit(&stream, "v", 1..=4).unwrap();
+    emit(&stream, "w", 1..=4).unwrap();
+    rewind(&stream, "v", Some(3)).unwrap();
+    rewind(&stream, "w", None).unwrap();
+    rewind(&stream, "never seen", Some(7)).unwrap();
+    let copy = directory.path().join("copy.ndjson");
+    fs::copy(&path, &copy).unwrap();
+    fs::copy(side(&path), side(&copy)).unwrap();
+    let after_crash = FileOutput::open(&copy).unwrap();
+    for stream in [&stream, &after_crash] {
+        let positions = ["v", "w", "never seen"].map(|name| position(stream, name));
+        assert_eq!(positions, [Some(3), None, Some(7)].as_slice());
+        assert_eq!(ids(&copy), [1, 2, 3, 4, 1, 2, 3, 4]);
+    }
+}
+
+#[test]
+fn progress_that_waits_to_be_recorded_is_set_back_too() {
+    let (_directory, path) = place();
+    let stream = FileOutput::open(&path).unwrap();
+    emit(&stream, "v", 1..=2).unwrap();
+    // Recorded within 50 ms: before the rewind or never.
+    wait(stream.emit(emission("v", "p", 3, 90, &[]))).unwrap();
+    rewind(&stream, "v", Some(1)).unwrap();
+    emit(&stream, "w", 1..=1).unwrap();
+    assert_eq!(position(&stream, "v"), Some(1));
+    emit(&stream, "v", 1..=3).unwrap();
+    drop(stream);
+    assert_eq!(ids(&path), [1, 2, 1, 2, 3]);
+    assert_eq!(position(&FileOutput::open(&path).unwrap(), "v"), Some(3));
+}
+
+#[test]
+fn a_rewind_that_cannot_be_recorded_changes_nothing() {
+    let (_directory, path) = place();
+    let stream = FileOutput::open(&path).unwrap();
+    emit(&stream, "v", 1..=3).unwrap();
+    fs::rename(side(&path), path.with_extension("old")).unwrap();
+    let failure = rewind(&stream, "v", Some(1)).unwrap_err();
+    assert!(failure.to_string().contains("was moved, removed or replaced"), "{failure}");
+    assert_eq!(position(&stream, "v"), Some(3));
+    fs::rename(path.with_extension("old"), side(&path)).unwrap();
+    rewind(&stream, "v", Some(1)).unwrap();
+    assert_eq!(position(&stream, "v"), Some(1));
+}
+
+#[test]
+fn a_failed_batch_need_not_be_repeated_after_a_rewind() {
+    let (_directory, path) = place();
+    let (stream, faults) = faulty(&path);
+    emit(&stream, "v", 1..=2).unwrap();
+    faults.full.store(true, Ordering::SeqCst);
+    emit(&stream, "v", 3..=4).unwrap_err();
+    faults.full.store(false, Ordering::SeqCst);
+    rewind(&stream, "v", Some(4)).unwrap();
+    emit(&stream, "v", 5..=5).unwrap();
+    drop(stream);
+    assert_eq!(ids(&path), [1, 2, 5]);
+}

@@ -9,7 +9,7 @@ use model::position::Position;
 
 use super::files::Files;
 use super::positions::{Entry, Key};
-use super::queue::{Content, Encoded, Group, Queue};
+use super::queue::{Content, Encoded, Group, Queue, Work};
 use crate::output::record::RecordEncoder;
 
 /// Capacity of the group buffer that is kept from one group to the next.
@@ -19,7 +19,20 @@ const KEPT_CAPACITY: usize = 1 << 20;
 pub(super) fn run(queue: &Arc<Queue>, mut files: Files) {
     let _end = End(queue);
     let mut lines = Vec::new();
-    while let Some(mut group) = queue.next() {
+    while let Some(work) = queue.next() {
+        let mut group = match work {
+            Work::Group(group) => group,
+            Work::Rewind(rewind) => {
+                let entry = Entry {
+                    key: rewind.key.clone(),
+                    through: rewind.to,
+                    rows: 0,
+                    identities: (String::new(), String::new()),
+                };
+                queue.rewound(rewind, files.write(&[], &[entry]));
+                continue;
+            }
+        };
         match collect(&mut group, &mut lines).and_then(|entries| files.write(&lines, &entries)) {
             Ok(()) => queue.succeeded(group),
             Err(failure) => {
@@ -82,11 +95,11 @@ fn collect(group: &mut Group, lines: &mut Vec<u8>) -> Result<Vec<Entry>, Failure
 fn merge(entries: &mut BTreeMap<Key, Entry>, key: &Key, through: Position, encoded: Encoded) {
     let entry = entries.entry(key.clone()).or_insert_with(|| Entry {
         key: key.clone(),
-        through,
+        through: Some(through),
         rows: 0,
         identities: (String::new(), String::new()),
     });
-    entry.through = entry.through.max(through);
+    entry.through = entry.through.max(Some(through));
     if encoded.rows > 0 {
         if entry.rows == 0 {
             entry.identities.0 = encoded.identities.0;

@@ -1,12 +1,14 @@
 //! From a row of columns to a record, with everything that is the same in all records prepared.
 
 use arrow_array::Array;
+use arrow_array::cast::AsArray;
 use model::batch::FeatureBatch;
 use model::output::{OutputOptions, RecordVersion};
 use model::schema::{DataType, Field};
 use model::view::ViewShape;
 
 use super::cell::{self, Form};
+use super::identity::Identities;
 use super::text::{self, Instants};
 
 /// Writes the records of one view.
@@ -22,6 +24,8 @@ pub struct RecordEncoder {
     prefix: Vec<u8>,
     keys: Vec<Column>,
     features: Vec<Column>,
+    /// The join keys sorted by name, each with the quote that opens its value: the record's key.
+    entity: Vec<Column>,
     instants: Instants,
 }
 
@@ -64,6 +68,14 @@ impl RecordEncoder {
             }
             Column { index, data_type: field.data_type.clone(), name }
         };
+        let mut entity: Vec<(usize, &Field)> = view.keys.iter().enumerate().collect();
+        entity.sort_by_key(|(_, field)| field.name.as_str());
+        let entity = entity.into_iter().map(|(index, field)| {
+            let mut name = name_and_colon(&field.name);
+            name.push(b'"');
+            Column { index, data_type: field.data_type.clone(), name }
+        });
+        let entity = entity.collect();
         let mut columns: Vec<Column> = view.columns().enumerate().map(column).collect();
         let features = columns.split_off(view.keys.len());
         Self {
@@ -74,6 +86,7 @@ impl RecordEncoder {
             prefix,
             keys: columns,
             features,
+            entity,
             instants: Instants::new(),
         }
     }
@@ -109,24 +122,30 @@ impl RecordEncoder {
         }
     }
 
-    /// What made a row, in one line: `1;epoch;source;partition;position;row;generation;digest;online_applied`, the
-    /// partition percent-encoded, the position and 16 digits of the digest in hex, the last one `true` or `false`.
+    /// Appends the key of one row: the entity, whatever the record's version. One join key: its text; several: a compact
+    /// JSON object of texts, sorted by name.
+    ///
+    /// Panics if the batch has no such row or other columns than the view.
+    #[inline]
+    pub fn key(&mut self, batch: &FeatureBatch, row: usize, out: &mut Vec<u8>) {
+        if let [column] = self.entity.as_slice() {
+            let array = batch.rows.column(column.index);
+            match column.data_type {
+                // Outside of JSON nothing needs an escape.
+                DataType::String => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
+                _ => cell::write(out, array, row, &column.data_type, Form::Text, &mut self.instants),
+            }
+            return;
+        }
+        out.push(b'{');
+        texts(out, &self.entity, batch, row, &mut self.instants);
+        out.push(b'}');
+    }
+
+    /// What made a row, in one line; see [`Identities`], which is cheaper for many rows.
     pub fn identity(&self, batch: &FeatureBatch, row: usize, applied: bool, epoch: u32) -> String {
-        let mut out = b"1;".to_vec();
-        text::integer(&mut out, epoch);
-        out.push(b';');
-        out.extend_from_slice(self.source.as_bytes());
-        out.push(b';');
-        text::percent_encoded(&mut out, batch.partition.as_str());
-        out.push(b';');
-        text::hex(&mut out, batch.positions.bytes_at(row));
-        out.push(b';');
-        text::integer(&mut out, batch.ordinal(row));
-        out.push(b';');
-        text::integer(&mut out, batch.generation.number);
-        out.push(b';');
-        text::hex(&mut out, &batch.generation.digest.0[..8]);
-        out.extend_from_slice(if applied { b";true" } else { b";false" });
+        let mut out = Vec::new();
+        Identities::new(batch, epoch).write(batch, row, applied, &mut out);
         String::from_utf8(out).expect("names are text and all else is ASCII")
     }
 

@@ -20,9 +20,11 @@
 
 mod cell;
 mod encoder;
+mod identity;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
 pub use encoder::RecordEncoder;
+pub use identity::Identities;

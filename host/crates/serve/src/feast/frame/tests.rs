@@ -20,6 +20,7 @@ fn entry(raw: bool) -> PushEntry {
         ],
         kind: "push",
         raw,
+        shared: None,
     }
 }
 

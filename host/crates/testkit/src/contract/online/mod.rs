@@ -5,8 +5,12 @@
 
 mod durable;
 mod order;
+mod rewind;
 mod rows;
 mod values;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -20,6 +24,7 @@ pub use crate::fake::wait::block_on;
 
 pub use durable::{advance_without_rows, empty_batch, generations, reopen};
 pub use order::{late_rows, newer_wins, replay, tombstones};
+pub use rewind::rewind;
 pub use rows::{TestRow, batch, counts_view};
 pub use values::{all_types, many_keys, nulls, other_join_keys, schema_evolution};
 
@@ -59,4 +64,5 @@ pub fn suite(fresh: &dyn Fn() -> Box<dyn Place>) {
     empty_batch(&*fresh());
     advance_without_rows(&*fresh());
     generations(&*fresh());
+    rewind(&*fresh());
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::online::Ledger;
-use model::position::Partition;
+use model::online::{GenerationEntry, Ledger, Starts};
+use model::position::{Partition, Position};
+use model::source::Positions;
+use model::view::{Digest, Generation};
 use testkit::contract::online::{self, TestRow};
 
 use super::super::table::SHARDS;
@@ -147,4 +149,33 @@ fn forget_everything(store: &EmbeddedStore) {
         store.core.table.publish(&mut shard);
     }
     assert_eq!(store.statistics().entities, 0);
+}
+
+#[test]
+fn a_checkpoint_on_its_way_does_not_undo_a_rewind() {
+    let directory = tempfile::tempdir().unwrap();
+    let partition = Partition::new("0");
+    let position = Position::from_u64;
+    let entry = |number: u32| GenerationEntry {
+        generation: Generation { number, digest: Digest([1; 32]) },
+        after: Positions::new(),
+    };
+    let rounds = 100;
+    {
+        let store = EmbeddedStore::open(options(directory.path())).unwrap();
+        for round in 1..=rounds {
+            store.advance("counts", &partition, &position(1_000 + u64::from(round)));
+            let to = Starts::from([(partition.clone(), Some(position(u64::from(round))))]);
+            std::thread::scope(|scope| {
+                scope.spawn(|| store.core.checkpoint().unwrap());
+                store.rewind("counts", &to, &entry(round), round).unwrap();
+            });
+            store.core.checkpoint().unwrap();
+            assert_eq!(store.durable("counts", &partition), Some(position(u64::from(round))));
+        }
+    }
+    let store = EmbeddedStore::open(options(directory.path())).unwrap();
+    let ledger = store.view("counts").unwrap();
+    assert_eq!(ledger.online.get(&partition), Some(&position(u64::from(rounds))));
+    assert_eq!((ledger.epoch, ledger.generations), (rounds, vec![entry(rounds)]));
 }

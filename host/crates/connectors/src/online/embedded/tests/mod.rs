@@ -77,7 +77,8 @@ contract!(
     reopen,
     empty_batch,
     advance_without_rows,
-    generations
+    generations,
+    rewind
 );
 
 /// Every commit as tables, or every commit through the journal.

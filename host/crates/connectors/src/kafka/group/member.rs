@@ -1,0 +1,652 @@
+//! The thread of a member: polls, tells the flow what comes and goes, commits, and leaves.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use model::error::Failure;
+use model::position::Partition;
+use model::source::Assignee;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::callbacks::Happening;
+use super::handle::{Client, Inner, list_of};
+use super::native::{is_member, send_commit};
+use super::options::{GroupProtocol, partition_name, topic_and_number};
+use super::state::{Phase, Slot};
+use crate::kafka::commit::Progress;
+use crate::kafka::error;
+
+/// The longest round of the loop: how late it sees that it is asked for something.
+const ROUND: Duration = Duration::from_millis(50);
+/// The same where a commit's answer is waited for.
+const ROUND_WAITING: Duration = Duration::from_millis(5);
+/// How long one question to the broker may take. The loop stands still for it.
+const ASK: Duration = Duration::from_secs(4);
+/// Pause after a question that failed.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Pause between looks for a topic that does not exist.
+const TOPIC_AGAIN: Duration = Duration::from_secs(3);
+/// Pause between urgent commits, and after one that failed.
+const URGENT_PAUSE: Duration = Duration::from_millis(50);
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// How long the flow may take to finish what it has begun with partitions that leave; a third of the session if that is
+/// less. Longer, and other hosts wait for them; shorter, and they repeat more.
+const REVOKE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a commit that is on its way is waited for before that.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the last commit of such partitions may take beyond that.
+const LAST_COMMIT_LIMIT: Duration = Duration::from_secs(5);
+/// How long leaving may take once everything is committed.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
+/// How long leaving may take in all.
+pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(25);
+/// How long the loop must have gone on after a gap where nothing can be committed as a proof of membership: long enough
+/// for a heartbeat and its answer.
+const QUIET_PROOF: Duration = Duration::from_secs(10);
+
+/// Why partitions are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// A topic does not exist.
+    Topics,
+    /// The broker refuses something.
+    Refused,
+    /// The commits of new partitions cannot be read.
+    Reading,
+    /// Another host has this one's instance id.
+    Fenced,
+    /// The client cannot be made.
+    Client,
+}
+
+/// The member's own state; what others have to see is in [`Inner`].
+pub(super) struct Member {
+    inner: Arc<Inner>,
+    assignee: Arc<dyn Assignee>,
+    /// `None` once it is closed.
+    client: Option<Arc<Client>>,
+    /// Why the client has to be made anew.
+    broken: Option<KafkaError>,
+    /// What happened while a commit's answer was waited for.
+    waiting: VecDeque<Happening>,
+    /// When the last round ended.
+    last_round: Instant,
+    /// Since when membership is to be proved before the lease is renewed.
+    unproven: Option<Instant>,
+    /// When a commit was last sent, and whether the last one failed.
+    last_commit: Instant,
+    failing: bool,
+    /// Not to ask the broker for commits, or for topics, before this.
+    ask_at: Instant,
+    topics_at: Instant,
+    /// Whether a topic was said not to exist.
+    looking: bool,
+}
+
+impl Member {
+    pub(super) fn new(inner: Arc<Inner>, assignee: Arc<dyn Assignee>) -> Self {
+        let client = inner.client();
+        let now = Instant::now();
+        Self {
+            inner,
+            assignee,
+            client,
+            broken: None,
+            waiting: VecDeque::new(),
+            last_round: now,
+            unproven: None,
+            last_commit: now,
+            failing: false,
+            ask_at: now,
+            topics_at: now,
+            looking: false,
+        }
+    }
+
+    /// Until it is asked to leave.
+    pub(super) fn run(mut self) {
+        // Also when the flow panics: nobody is to wait for a thread that is gone.
+        let _left = Left(Arc::clone(&self.inner));
+        self.subscribe();
+        while !self.inner.lock().leaving {
+            self.poll(ROUND);
+            while let Some(happening) = self.waiting.pop_front() {
+                self.on(happening);
+            }
+            if let Some(error) = self.broken.take() {
+                self.mend(&error);
+                continue;
+            }
+            self.learn();
+            self.commit_if_due();
+            self.look_for_topics();
+        }
+        self.leave();
+    }
+
+    fn subscribe(&mut self) {
+        let topics: Vec<&str> = self.inner.options.topics.iter().map(String::as_str).collect();
+        if let Err(error) = self.client().subscribe(&topics) {
+            let failure = self.inner.watch.failure(&self.inner.doing("join"), &error);
+            self.trouble(Trouble::Client, failure);
+        }
+    }
+
+    /// Lets the client do its work, and takes what came of it.
+    fn poll(&mut self, wait: Duration) {
+        let began = Instant::now();
+        if let Some(Err(error)) = self.client().poll(wait) {
+            self.failed(&error);
+        }
+        self.renew(began);
+        while let Some(happening) = self.client().context().next() {
+            match happening {
+                Happening::Committed(result, offsets) => self.committed(result, &offsets),
+                other => self.waiting.push_back(other),
+            }
+        }
+    }
+
+    /// Renews the lease, if this round proves anything.
+    fn renew(&mut self, began: Instant) {
+        let now = Instant::now();
+        if now.duration_since(self.last_round) > self.inner.session / 2 {
+            self.unproven = Some(now);
+        }
+        self.last_round = now;
+        let mut state = self.inner.lock();
+        let provable = state.provable();
+        if !provable && self.unproven.is_some_and(|since| now.duration_since(since) > QUIET_PROOF) {
+            self.unproven = None;
+        }
+        let by_rounds = self.inner.options.protocol == GroupProtocol::Classic || !provable;
+        if by_rounds && self.unproven.is_none() {
+            state.lease = Some(began);
+        }
+    }
+
+    /// Whether a commit is wanted for what its answer proves.
+    fn wants_proof(&self, lease: Option<Instant>) -> bool {
+        let aging = self.inner.options.protocol == GroupProtocol::Consumer
+            && lease.is_none_or(|lease| lease.elapsed() > self.inner.session / 6);
+        self.unproven.is_some() || aging
+    }
+
+    fn on(&mut self, happening: Happening) {
+        match happening {
+            Happening::Assigned(list) => {
+                self.clear_trouble(&[Trouble::Refused, Trouble::Client]);
+                let mut state = self.inner.lock();
+                for partition in names(&list) {
+                    state.arrive(partition);
+                }
+                self.ask_at = Instant::now();
+            }
+            Happening::Revoked(list) => {
+                self.give_up(&names(&list));
+                if let Err(error) = self.client().incremental_unassign(&list) {
+                    self.broken = Some(error);
+                }
+            }
+            Happening::Lost(list) => self.lose(&names(&list)),
+            Happening::Broken(error) => self.broken = Some(error),
+            Happening::Committed(result, offsets) => self.committed(result, &offsets),
+        }
+    }
+
+    /// Reads what the group knows of partitions that are arriving, and tells the flow.
+    fn learn(&mut self) {
+        let arriving = self.inner.lock().in_phase(Phase::Arriving);
+        if arriving.is_empty() || Instant::now() < self.ask_at {
+            return;
+        }
+        match self.read(&arriving) {
+            Ok(list) => {
+                let topics = learned(&list);
+                let mut state = self.inner.lock();
+                for element in list.elements() {
+                    let partition = partition_name(element.topic(), element.partition());
+                    let number = u32::try_from(element.partition()).unwrap_or(0);
+                    let begun = topics.get(element.topic()).copied().unwrap_or(0);
+                    if arriving.contains(&partition) {
+                        state.learn(&partition, number, begun, committed(&element));
+                    }
+                }
+                self.inner.metrics.partitions.set(i64::try_from(state.here().len()).unwrap_or(i64::MAX));
+                drop(state);
+                self.inner.metrics.assigned.inc();
+                self.clear_trouble(&[Trouble::Reading]);
+                let source = &self.inner.options.source;
+                tracing::info!(source, partitions = %Names(&arriving), "partitions were assigned");
+                self.assignee.assigned(&arriving);
+            }
+            Err(failure) => {
+                self.trouble(Trouble::Reading, failure);
+                self.ask_at = Instant::now() + ASK_AGAIN;
+            }
+        }
+    }
+
+    /// The commits of all partitions of the topics that these belong to.
+    fn read(&self, partitions: &[Partition]) -> Result<TopicPartitionList, Failure> {
+        let doing = || self.inner.doing("read the commits of");
+        let failed = |error: &KafkaError| self.inner.watch.failure(&doing(), error);
+        let mut list = TopicPartitionList::new();
+        let mut counts = BTreeMap::new();
+        for (topic, number) in partitions.iter().filter_map(topic_and_number) {
+            let least = counts.entry(topic).or_insert(0);
+            *least = (*least).max(number + 1);
+        }
+        for (topic, least) in counts {
+            let metadata = self.client().fetch_metadata(Some(topic), ASK).map_err(|error| failed(&error))?;
+            let count = metadata
+                .topics()
+                .iter()
+                .find(|found| found.name() == topic)
+                .map_or(0, |found| found.partitions().len());
+            let count = i32::try_from(count).unwrap_or(i32::MAX).max(least);
+            list.add_partition_range(topic, 0, count - 1);
+        }
+        let list = self.client().committed_offsets(list, ASK).map_err(|error| failed(&error))?;
+        for element in list.elements() {
+            element.error().map_err(|error| failed(&error))?;
+        }
+        Ok(list)
+    }
+
+    /// Partitions go to another host: the flow finishes, and what it did is committed.
+    fn give_up(&mut self, partitions: &[Partition]) {
+        let known: Vec<Partition> = {
+            let mut state = self.inner.lock();
+            let known = partitions
+                .iter()
+                .filter(|partition| state.held.get(*partition).is_some_and(|held| held.phase == Phase::Here));
+            let known: Vec<Partition> = known.cloned().collect();
+            for partition in &known {
+                if let Some(held) = state.held.get_mut(partition) {
+                    held.phase = Phase::Leaving;
+                }
+            }
+            known
+        };
+        if !known.is_empty() {
+            let source = &self.inner.options.source;
+            tracing::info!(source, partitions = %Names(&known), "partitions are given up");
+            self.inner.metrics.revoked.inc();
+            self.settle();
+            let limit = REVOKE_LIMIT.min(self.inner.session / 3);
+            self.assignee.revoked(&known, Instant::now() + limit);
+            // The flow may have taken its time, which is no gap in the loop's.
+            self.last_round = Instant::now();
+            self.commit_last(&known);
+        }
+        self.forget(partitions);
+    }
+
+    /// Waits for the answer of the commit that is on its way: a transaction that finishes while the flow has this thread
+    /// would wait for it in vain.
+    fn settle(&mut self) {
+        let limit = Instant::now() + SETTLE_LIMIT;
+        while matches!(self.inner.lock().slot, Slot::Sent(_))
+            && self.broken.is_none()
+            && Instant::now() < limit
+        {
+            self.poll(ROUND_WAITING);
+        }
+    }
+
+    /// Commits what is left to say of partitions that leave.
+    fn commit_last(&mut self, partitions: &[Partition]) {
+        let limit = Instant::now() + LAST_COMMIT_LIMIT;
+        let among = |partition: &Partition| partitions.contains(partition);
+        loop {
+            let (dirty, _) = self.inner.lock().dirty(among);
+            if !dirty {
+                return;
+            }
+            if Instant::now() > limit || self.broken.is_some() {
+                let source = &self.inner.options.source;
+                tracing::warn!(
+                    source,
+                    "the last progress of partitions that are given up was not committed in time; \
+                    the next host repeats what is missing"
+                );
+                return;
+            }
+            let pause = if self.failing { URGENT_PAUSE * 4 } else { Duration::ZERO };
+            if self.last_commit.elapsed() >= pause {
+                self.commit(false, among);
+            }
+            self.poll(ROUND_WAITING);
+        }
+    }
+
+    /// Partitions are another's already.
+    fn lose(&mut self, partitions: &[Partition]) {
+        let known: Vec<Partition> = {
+            let state = self.inner.lock();
+            let known = partitions.iter().filter(|partition| {
+                state.held.get(*partition).is_some_and(|held| held.phase != Phase::Arriving)
+            });
+            known.cloned().collect()
+        };
+        self.forget(partitions);
+        if !known.is_empty() {
+            let source = &self.inner.options.source;
+            tracing::warn!(source, partitions = %Names(&known), "partitions were lost to another host");
+            self.inner.metrics.lost.inc();
+            self.assignee.lost(&known);
+        }
+    }
+
+    fn forget(&self, partitions: &[Partition]) {
+        let mut state = self.inner.lock();
+        for partition in partitions {
+            state.held.remove(partition);
+        }
+        self.inner.metrics.partitions.set(i64::try_from(state.here().len()).unwrap_or(i64::MAX));
+        drop(state);
+        self.inner.turn();
+    }
+
+    fn commit_if_due(&mut self) {
+        let (due, proof) = {
+            let state = self.inner.lock();
+            let (dirty, urgent) = state.dirty(|_| true);
+            let proof = self.wants_proof(state.lease);
+            let pause = match () {
+                () if self.failing => FAILED_PAUSE.min(self.inner.options.commit_interval),
+                () if urgent => URGENT_PAUSE,
+                () if proof => FAILED_PAUSE,
+                () => self.inner.options.commit_interval,
+            };
+            ((dirty || proof) && self.last_commit.elapsed() >= pause, proof)
+        };
+        if due {
+            self.commit(proof, |_| true);
+        }
+    }
+
+    /// Sends a commit, unless one is on its way or a transaction has the right to.
+    fn commit(&mut self, all: bool, among: impl Fn(&Partition) -> bool) {
+        let mut state = self.inner.lock();
+        if !matches!(state.slot, Slot::Free) {
+            return;
+        }
+        self.last_commit = Instant::now();
+        let (commits, sent, failures) = state.commits(all, among);
+        if !commits.is_empty() {
+            state.slot = Slot::Sent(sent);
+        }
+        drop(state);
+        for failure in failures {
+            self.commit_failed(&failure);
+        }
+        if commits.is_empty() {
+            return;
+        }
+        if let Err(error) = send_commit(self.client(), &list_of(&commits)) {
+            self.committed(Err(error), &TopicPartitionList::new());
+        }
+    }
+
+    /// A commit was answered.
+    fn committed(&mut self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let mut state = self.inner.lock();
+        let sent = match std::mem::replace(&mut state.slot, Slot::Free) {
+            Slot::Sent(sent) => sent,
+            // Of a client that is gone.
+            other => {
+                state.slot = other;
+                return;
+            }
+        };
+        let mut failed = result.err();
+        for element in offsets.elements() {
+            match element.error() {
+                Ok(()) if failed.is_none() => {
+                    let partition = partition_name(element.topic(), element.partition());
+                    if let Some((offset, _)) = committed(&element) {
+                        state.confirm(&sent, &partition, offset);
+                    }
+                }
+                Ok(()) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        let expelled = failed.as_ref().and_then(error::code).is_some_and(error::is_expelled);
+        if failed.is_none() && self.unproven.is_none_or(|since| since <= sent.at) {
+            self.unproven = None;
+            state.lease = state.lease.max(Some(sent.at));
+        }
+        if expelled {
+            state.lease = None;
+            self.unproven = Some(Instant::now());
+        }
+        drop(state);
+        self.inner.turn();
+        match failed {
+            None => {
+                self.inner.metrics.commit_seconds.observe(sent.at.elapsed().as_secs_f64());
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(source = self.inner.options.source, "commits go through again");
+                }
+            }
+            // That the partitions are lost is said when the client finds out, a moment later.
+            Some(error) if expelled => {
+                self.inner.metrics.commit_failures.inc();
+                tracing::debug!(source = self.inner.options.source, "a commit came too late: {error}");
+            }
+            Some(error) => {
+                let failure = self.inner.watch.failure(&self.inner.doing("commit the progress in"), &error);
+                self.commit_failed(&failure);
+            }
+        }
+    }
+
+    /// One line for the first of a row of failures.
+    fn commit_failed(&mut self, failure: &Failure) {
+        self.inner.metrics.commit_failures.inc();
+        let source = &self.inner.options.source;
+        if std::mem::replace(&mut self.failing, true) {
+            tracing::debug!(source, "failed to {failure}");
+        } else {
+            tracing::warn!(source, "failed to {failure}; trying until it goes through");
+        }
+    }
+
+    /// An error that the client reports.
+    fn failed(&mut self, failed: &KafkaError) {
+        let Some(code) = error::code(failed) else { return };
+        if matches!(failed, KafkaError::MessageConsumptionFatal(_)) || code == RDKafkaErrorCode::Fatal {
+            self.broken = Some(failed.clone());
+        } else if error::is_unknown_topic(code) {
+            self.looking = true;
+        } else {
+            let failure = self.inner.watch.failure(&self.inner.doing("take part in"), failed);
+            if failure.disposition == model::error::Disposition::Stop {
+                self.trouble(Trouble::Refused, failure);
+            }
+        }
+    }
+
+    /// Names the topics that do not exist.
+    fn look_for_topics(&mut self) {
+        if !self.looking || Instant::now() < self.topics_at {
+            return;
+        }
+        self.topics_at = Instant::now() + TOPIC_AGAIN;
+        let mut missing = Vec::new();
+        for topic in &self.inner.options.topics {
+            // What cannot be asked now is asked again.
+            let Ok(metadata) = self.client().fetch_metadata(Some(topic), ASK) else { return };
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            if found.is_none_or(|found| found.error().is_some() || found.partitions().is_empty()) {
+                missing.push(format!("`{topic}`"));
+            }
+        }
+        if missing.is_empty() {
+            self.looking = false;
+            self.clear_trouble(&[Trouble::Topics]);
+            return;
+        }
+        let connection = &self.inner.options.connection.name;
+        self.trouble(Trouble::Topics, Failure::retry(format!(
+            "read source `{}`: topic {} does not exist on connection `{connection}`, or this user may not see it; create \
+             it or correct its name, it is read as soon as it is there",
+            self.inner.options.source,
+            missing.join(", ")
+        )));
+    }
+
+    /// The client cannot go on: what it held is lost, and another takes its place.
+    fn mend(&mut self, failed: &KafkaError) {
+        let all: Vec<Partition> = self.inner.lock().held.keys().cloned().collect();
+        self.lose(&all);
+        let failure = self.inner.watch.failure(&self.inner.doing("take part in"), failed);
+        self.close();
+        {
+            let mut state = self.inner.lock();
+            state.lease = None;
+            if matches!(state.slot, Slot::Sent(_)) {
+                state.slot = Slot::Free;
+            }
+        }
+        self.inner.turn();
+        if error::code(failed) == Some(RDKafkaErrorCode::FencedInstanceId) {
+            // Joining again would only put the other one out.
+            self.trouble(Trouble::Fenced, failure);
+            while !self.inner.wait_for_leaving(FAILED_PAUSE) {}
+            return;
+        }
+        tracing::warn!(source = self.inner.options.source, "failed to {failure}; joining anew");
+        while !self.inner.wait_for_leaving(FAILED_PAUSE) {
+            match self.inner.make_client() {
+                Ok(client) => {
+                    self.client = Some(client);
+                    self.last_round = Instant::now();
+                    self.subscribe();
+                    return;
+                }
+                Err(failure) => self.trouble(Trouble::Client, failure),
+            }
+        }
+    }
+
+    /// Gives everything up and says goodbye.
+    fn leave(&mut self) {
+        if self.client.is_none() {
+            return;
+        }
+        let all: Vec<Partition> = self.inner.lock().held.keys().cloned().collect();
+        self.give_up(&all);
+        let limit = Instant::now() + GOODBYE_LIMIT;
+        // A static member is only taken out of the group when it unsubscribes; closing would keep its place.
+        if self.inner.options.protocol == GroupProtocol::Classic {
+            self.client().context().close();
+            self.client().unsubscribe();
+            while is_member(self.client()) && Instant::now() < limit {
+                self.poll(ROUND_WAITING);
+            }
+        }
+        self.close();
+    }
+
+    /// Closes the client, on a thread of its own: with brokers away that can last.
+    fn close(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        client.context().close();
+        self.inner.forget_client();
+        self.waiting.clear();
+        let (done, closed) = sync_channel(1);
+        let closing = thread::Builder::new().name("kafka-closing".to_owned()).spawn(move || {
+            drop(client);
+            // Nobody may be waiting any more.
+            let _ = done.send(());
+        });
+        if closing.is_ok() {
+            let _ = closed.recv_timeout(GOODBYE_LIMIT);
+        }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.as_ref().expect("the loop runs only while there is a client")
+    }
+
+    fn clear_trouble(&self, which: &[Trouble]) {
+        let mut state = self.inner.lock();
+        if state.trouble.as_ref().is_some_and(|(trouble, _)| which.contains(trouble)) {
+            state.trouble = None;
+        }
+    }
+
+    /// Keeps a reason why partitions are missing, and writes a line when it is a new one.
+    fn trouble(&self, trouble: Trouble, failure: Failure) {
+        let mut state = self.inner.lock();
+        let known = state.trouble.as_ref().is_some_and(|(known, _)| *known == trouble);
+        if !known {
+            tracing::warn!(source = self.inner.options.source, "failed to {failure}");
+        }
+        state.trouble = Some((trouble, failure));
+    }
+}
+
+/// The names of partitions.
+fn names(list: &TopicPartitionList) -> Vec<Partition> {
+    list.elements().iter().map(|element| partition_name(element.topic(), element.partition())).collect()
+}
+
+/// Offset and metadata of a commit, if there is one.
+pub(super) fn committed<'a>(element: &'a TopicPartitionListElem<'_>) -> Option<(u64, &'a str)> {
+    let Offset::Offset(offset) = element.offset() else { return None };
+    // The library panics where another tool has left bytes that are no text.
+    let metadata = catch_unwind(AssertUnwindSafe(|| element.metadata())).unwrap_or_default();
+    Some((u64::try_from(offset).ok()?, metadata))
+}
+
+/// How many partitions each topic had when the group began with it: what its commits say, or else how many there are now.
+fn learned(list: &TopicPartitionList) -> BTreeMap<String, u32> {
+    let mut topics: BTreeMap<String, (u32, Option<u32>)> = BTreeMap::new();
+    for element in &list.elements() {
+        let (count, begun) = topics.entry(element.topic().to_owned()).or_default();
+        *count += 1;
+        let said = committed(element).and_then(|(_, metadata)| Progress::parse(metadata)?.begun);
+        *begun = match (*begun, said) {
+            (Some(known), Some(said)) => Some(known.min(said)),
+            (known, said) => known.or(said),
+        };
+    }
+    topics.into_iter().map(|(topic, (count, begun))| (topic, begun.unwrap_or(count))).collect()
+}
+
+/// Says on its end that the member has left.
+struct Left(Arc<Inner>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.forget_client();
+        self.0.lock().left = true;
+        self.0.turn();
+    }
+}
+
+/// Partitions, for a line of the log.
+struct Names<'a>(&'a [Partition]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, partition) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{partition}")?;
+        }
+        Ok(())
+    }
+}

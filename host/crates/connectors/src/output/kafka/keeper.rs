@@ -1,0 +1,98 @@
+//! Who keeps through which position the stream has a view's partitions: what the source is decides.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::error::Failure;
+use model::online::{GenerationEntry, Ledger};
+use model::position::{Partition, Position};
+use model::source::Positions;
+use model::view::{Digest, Generation};
+
+use crate::kafka::Group;
+
+/// Keeps the positions of one view.
+pub(super) trait Keeper: Send + Sync {
+    /// Whether this host may still emit for a partition.
+    fn holds(&self, partition: &Partition) -> bool;
+
+    /// Through where the stream has it.
+    fn position(&self, partition: &Partition) -> Option<Position>;
+
+    /// The stream has it through here.
+    fn emitted(&self, partition: &Partition, through: Position);
+
+    /// Sets it back, durably.
+    fn rewind(&self, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure>;
+}
+
+/// The consumer group of the source keeps them, so that they move with the partition.
+pub(super) struct GroupKeeper {
+    pub(super) group: Arc<Group>,
+    pub(super) view: String,
+}
+
+impl Keeper for GroupKeeper {
+    fn holds(&self, partition: &Partition) -> bool {
+        self.group.holds(partition)
+    }
+
+    fn position(&self, partition: &Partition) -> Option<Position> {
+        self.group.kept(&self.view, partition).view
+    }
+
+    fn emitted(&self, partition: &Partition, through: Position) {
+        self.group.emitted(&self.view, partition, through);
+    }
+
+    fn rewind(&self, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
+        self.group.rewind(&self.view, partition, to, epoch)
+    }
+}
+
+/// This host's ledger keeps them, beside those of the online store: for sources that only this host reads.
+pub(super) struct LedgerKeeper {
+    ledger: Arc<dyn Ledger>,
+    /// `<view>#emitted`, which no view can be called.
+    name: String,
+    known: Mutex<HashMap<Partition, Position>>,
+}
+
+impl LedgerKeeper {
+    pub(super) fn open(ledger: Arc<dyn Ledger>, view: &str) -> Result<Self, Failure> {
+        let name = format!("{view}#emitted");
+        let known = ledger.view(&name)?.online.into_iter().collect();
+        Ok(Self { ledger, name, known: Mutex::new(known) })
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Partition, Position>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper for LedgerKeeper {
+    fn holds(&self, _partition: &Partition) -> bool {
+        true
+    }
+
+    fn position(&self, partition: &Partition) -> Option<Position> {
+        self.known().get(partition).copied()
+    }
+
+    fn emitted(&self, partition: &Partition, through: Position) {
+        self.ledger.advance(&self.name, partition, &through);
+        self.known().insert(partition.clone(), through);
+    }
+
+    fn rewind(&self, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
+        // The ledger wants a generation; nothing is ever transformed under this name.
+        let generation = Generation { number: 1, digest: Digest([0; 32]) };
+        let entry = GenerationEntry { generation, after: Positions::new() };
+        self.ledger.rewind(&self.name, &[(partition.clone(), to)].into(), &entry, epoch)?;
+        match to {
+            Some(to) => self.known().insert(partition.clone(), to),
+            None => self.known().remove(partition),
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! One batch on its way: how many of its records are not acknowledged, and who waits for them.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use model::error::Failure;
+use model::position::{Covers, Position};
+
+use super::lane::Lane;
+
+/// An answer to one emission.
+pub(super) type Answer = Result<(), Failure>;
+
+/// One batch on its way. Records carry its pointer: it holds itself while any of them is not accounted for.
+pub(super) struct Ticket {
+    /// Records that are not accounted for; those that are still to be handed over count from the beginning.
+    remaining: AtomicUsize,
+    failed: AtomicBool,
+    /// All records are accounted for and none failed.
+    acknowledged: AtomicBool,
+    /// Where its batch stands in order.
+    pub(super) lane: Arc<Lane>,
+    pub(super) first: Position,
+    pub(super) through: Position,
+    /// Since when, for metrics.
+    pub(super) since: Instant,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    answer: Option<Answer>,
+    waker: Option<Waker>,
+}
+
+impl Ticket {
+    /// For a batch that may hand over this many records, plus one: the hold of whoever hands over, which ends with
+    /// [`Ticket::close`]. So it cannot be complete before.
+    pub(super) fn open(lane: &Arc<Lane>, covers: Covers, records: usize) -> Arc<Self> {
+        let ticket = Arc::new(Self {
+            remaining: AtomicUsize::new(records + 1),
+            failed: AtomicBool::new(false),
+            acknowledged: AtomicBool::new(false),
+            lane: Arc::clone(lane),
+            first: covers.first,
+            through: covers.through,
+            since: Instant::now(),
+            waiting: Mutex::default(),
+        });
+        // Given back by whoever counts off the last.
+        let _ = Arc::into_raw(Arc::clone(&ticket));
+        ticket
+    }
+
+    /// Nothing more is handed over; `unused` records never were. Whether the batch is complete with that.
+    pub(super) fn close(ticket: &Arc<Self>, unused: usize) -> bool {
+        // SAFETY: the hold and the unused records are counted off once, here.
+        unsafe { Self::count_off(Arc::as_ptr(ticket), unused + 1) }.is_some()
+    }
+
+    /// Counts records off; the ticket, if it is complete with that.
+    ///
+    /// # Safety
+    ///
+    /// `ticket` comes from [`Ticket::open`], and with this call no more are counted off than were opened.
+    pub(super) unsafe fn count_off(ticket: *const Self, records: usize) -> Option<Arc<Self>> {
+        // SAFETY: it holds itself until the last is counted off, and these are among them.
+        let before = unsafe { (*ticket).remaining.fetch_sub(records, Ordering::AcqRel) };
+        debug_assert!(before >= records, "no record is accounted for twice");
+        // SAFETY: the reference that `open` set aside; nobody counts after the last.
+        (before == records).then(|| unsafe { Arc::from_raw(ticket) })
+    }
+
+    /// One of its records failed.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// All its records are in the stream.
+    pub(super) fn acknowledge(&self) {
+        self.acknowledged.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.acknowledged.load(Ordering::Acquire)
+    }
+
+    /// Says what became of the batch; the first answer counts.
+    pub(super) fn answer(&self, answer: Answer) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.answer.get_or_insert(answer);
+        if let Some(waker) = waiting.waker.take() {
+            drop(waiting);
+            waker.wake();
+        }
+    }
+
+    /// The answer; later the caller is woken.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Answer> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match &waiting.answer {
+            Some(Ok(())) => Poll::Ready(Ok(())),
+            Some(Err(failure)) => Poll::Ready(Err(again(failure))),
+            None => {
+                if !waiting.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    waiting.waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The same failure for one more of those who wait.
+pub(super) fn again(failure: &Failure) -> Failure {
+    Failure { disposition: failure.disposition, message: failure.to_string(), source: None }
+}

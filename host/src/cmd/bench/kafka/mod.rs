@@ -1,0 +1,117 @@
+//! Kafka → WebAssembly → Kafka, against loops by hand and other engines: one broker, one machine, the same bytes.
+//!
+//! | run | what it does with each event |
+//! |---|---|
+//! | L1 | puts out a record that is ready, of the output's size and with one header like its own |
+//! | L2 | decodes the event with `serde_json` into a struct, formats the record and its header by hand |
+//! | null store | everything that `host run` does but for the online store, which forgets its rows |
+//! | embedded store | `host run` |
+//! | peers | commands that read the topic `KAFKA_INPUT` of the broker `KAFKA_BOOTSTRAP` and write `KAFKA_OUTPUT` |
+//!
+//! Each is a process of its own, this binary executed again: its processor time and memory are read from outside,
+//! while the end of its output topic is watched. Rounds take turns, so that a change of the machine's speed touches all.
+
+mod broker;
+mod figures;
+mod latency;
+mod null_store;
+mod part;
+mod process;
+mod runs;
+mod soak;
+mod views;
+mod watch;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use connectors::kafka::limit::Cluster;
+use tempfile::TempDir;
+
+use super::Bench;
+use super::figure::Figure;
+use super::service::folder;
+
+pub(super) use part::run_part;
+
+use broker::Broker;
+
+/// Partitions of every topic.
+const PARTITIONS: u16 = 4;
+
+/// Where everything happens.
+struct Stage {
+    cluster: Cluster,
+    broker: Broker,
+    folder: TempDir,
+    /// The component of the ad-impression view.
+    component: Vec<u8>,
+    /// Topics to delete at the end.
+    input: Vec<String>,
+}
+
+impl Stage {
+    /// An empty folder of that name.
+    fn empty(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// Makes a topic for input.
+    fn make_input(&mut self, name: &str) -> anyhow::Result<String> {
+        let topic = format!("{name}-{}", std::process::id());
+        self.cluster.create(&topic, PARTITIONS)?;
+        self.input.push(topic.clone());
+        Ok(topic)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let topics: Vec<&str> = self.input.iter().map(String::as_str).collect();
+        // A broker of our own goes with its folder.
+        if self.broker.is_foreign() && !topics.is_empty() {
+            drop(self.cluster.delete(&topics));
+        }
+    }
+}
+
+pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let folder = folder()?;
+    let broker = Broker::find(&bench.kafka, folder.path())?;
+    let mut stage = Stage {
+        cluster: Cluster::new(&broker.bootstrap),
+        broker,
+        folder,
+        component: bench.guests.bytes("ad_impressions")?,
+        input: Vec::new(),
+    };
+    let wants =
+        |name: &str| bench.kafka.only.is_empty() || bench.kafka.only.iter().any(|wanted| wanted == name);
+    let mut figures = Vec::new();
+    if wants("throughput") {
+        let measured = runs::measure(bench, &mut stage)?;
+        figures.extend(figures::throughput(&measured));
+    }
+    if wants("latency") {
+        figures.extend(latency::measure(bench, &mut stage)?);
+    }
+    if bench.kafka.minutes > 0 {
+        figures.extend(soak::measure(bench, &mut stage)?);
+    }
+    Ok(figures)
+}
+
+/// This binary.
+fn own_binary() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("this binary is nowhere")
+}
+
+/// What a child has said so far, for messages.
+fn said(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

@@ -1,0 +1,103 @@
+//! The host's files for this work: the ad-impression view from one topic to another.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use super::broker::free_port;
+use super::watch::Running;
+use super::{Stage, own_binary};
+use crate::cmd::bench::client::Client;
+
+/// Whether rows are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Store {
+    /// Forgotten.
+    Null,
+    /// In the embedded store.
+    Embedded,
+}
+
+/// Starts a host on a folder of its own.
+pub(super) fn start(
+    stage: &Stage,
+    name: &str,
+    store: Store,
+    input: &str,
+    output: &str,
+) -> anyhow::Result<(Running, u16)> {
+    let folder = stage.empty(name)?;
+    write(&folder, stage, input, output)?;
+    let port = free_port()?;
+    let mut command = Command::new(own_binary()?);
+    match store {
+        Store::Null => command.args(["bench-part", "null-store"]),
+        Store::Embedded => command.arg("run"),
+    };
+    command.args(["--views", "views", "--listen", &format!("127.0.0.1:{port}"), "--color", "never"]);
+    command.current_dir(&folder);
+    Ok((Running::start(name, command, &folder)?, port))
+}
+
+/// Waits until every view of a host runs.
+pub(super) fn wait_until_ready(running: &mut Running, port: u16) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let address = ([127, 0, 0, 1], port).into();
+    while !Client::connect(address)
+        .and_then(|mut client| client.get("/readyz"))
+        .is_ok_and(|(status, _)| status == 200)
+    {
+        running.check()?;
+        if started.elapsed() > Duration::from_secs(60) {
+            bail!("the host did not become ready within a minute");
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, stage: &Stage, input: &str, output: &str) -> anyhow::Result<()> {
+    fs::create_dir_all(folder.join("views"))?;
+    fs::write(folder.join("views/user_impression_counts.wasm"), &stage.component)?;
+    fs::write(
+        folder.join("host.yaml"),
+        format!(
+            "connections:\n  main:\n    kafka: {{ bootstrap_servers: \"{}\", security: plaintext }}\n",
+            stage.cluster.bootstrap
+        ),
+    )?;
+    fs::write(
+        folder.join("views/ads.yaml"),
+        format!(
+            "entity: {{ name: user, join_keys: {{ user_id: string }} }}
+---
+source:
+  name: ad_impressions
+  kafka: {{ connection: main, topic: {input}, start: earliest, group: {output} }}
+  schema:
+    timestamp: timestamp
+    user_uuid: {{ type: string, nullable: false }}
+    ad_id: int64
+    clicked: bool
+    bid: float64
+  timestamp_field: timestamp
+---
+view:
+  name: user_impression_counts
+  source: ad_impressions
+  entities: [user]
+  transform: {{ component: user_impression_counts.wasm }}
+  features: {{ impression: int64 }}
+  timestamp_field: timestamp
+  ttl: 36500d
+  output_stream:
+    kafka: {{ connection: main, topic: {output} }}
+    include_features: true
+"
+        ),
+    )?;
+    Ok(())
+}

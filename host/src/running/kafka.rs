@@ -1,0 +1,213 @@
+//! From the plan's words for Kafka to the connectors' own, and what all Kafka clients of a host share.
+//!
+//! What it does not do: open sources, outputs or dead letters.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use connectors::kafka::{BrokerState, Connection, KafkaMetrics, Sasl, SaslMechanism, Shared, Tls, Watch};
+use connectors::source::kafka::KafkaSource;
+use model::error::Failure;
+use model::source::Source;
+use prometheus_client::registry::Registry;
+use serve::{Health, Share, Trouble};
+use spec::plan::{self, ConnectionPlan, KafkaConnectionPlan};
+
+/// How often the partitions of a source are counted. Seldom: it is a question to a broker, and they are seldom added.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// What sources, outputs and dead letters of a host need to reach Kafka.
+pub(crate) struct Kafka {
+    /// Metrics, and what is known of each cluster.
+    pub(super) shared: Shared,
+    connections: BTreeMap<String, Connection>,
+    /// One for each connection that outputs use: what is known of a cluster lasts as long as somebody listens.
+    watches: Mutex<BTreeMap<String, Watch>>,
+    /// This host's name among hosts.
+    pub(super) instance: String,
+    health: Arc<Health>,
+    /// Sources that are open, and how much of them is this host's.
+    followed: Mutex<Vec<Followed>>,
+}
+
+/// A source, and how much of it is this host's.
+#[derive(Clone)]
+struct Followed {
+    source: Weak<KafkaSource>,
+    share: Arc<Share>,
+    /// When its partitions were counted last.
+    counted: Option<Instant>,
+}
+
+impl Kafka {
+    /// The connections of the settings; none is tried yet.
+    pub(super) fn new(
+        plans: &BTreeMap<String, ConnectionPlan>,
+        instance: String,
+        registry: &mut Registry,
+        health: &Arc<Health>,
+    ) -> Self {
+        let connections = connections(plans);
+        // Without a connection there will never be anything to count.
+        let metrics = if connections.is_empty() { &mut Registry::default() } else { registry };
+        let hearing = Arc::clone(health);
+        let hook = Arc::new(move |connection: &str, state: &BrokerState| match state {
+            BrokerState::Away(reason) => {
+                hearing.raise(
+                    Trouble::DependencyAway,
+                    &subject(connection),
+                    format!("no broker answers: {reason}"),
+                );
+            }
+            BrokerState::Back => hearing.clear(Trouble::DependencyAway, &subject(connection)),
+        });
+        let shared = Shared::new(KafkaMetrics::register(metrics), hook);
+        Self {
+            shared,
+            connections,
+            watches: Mutex::default(),
+            instance,
+            health: Arc::clone(health),
+            followed: Mutex::default(),
+        }
+    }
+
+    /// The connection of that name.
+    pub(super) fn connection(&self, name: &str) -> Result<Connection, Failure> {
+        self.connections.get(name).cloned().ok_or_else(|| {
+            Failure::stop(format!("find connection `{name}`: host.yaml has none of that name"))
+        })
+    }
+
+    /// Why nothing works through a connection now, if that is known. Asks nobody.
+    pub(super) fn trouble(&self, name: &str) -> Result<Option<Failure>, Failure> {
+        let connection = self.connection(name)?;
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let watch = watches.entry(name.to_owned()).or_insert_with(|| self.shared.watch(&connection));
+        Ok(watch.trouble())
+    }
+
+    /// How much of a source is this host's, from now on.
+    pub(super) fn follow_share(&self, source: &Arc<KafkaSource>) -> Arc<Share> {
+        let share = Arc::new(Share::default());
+        let (source, counted) = (Arc::downgrade(source), None);
+        self.followed().push(Followed { source, share: Arc::clone(&share), counted });
+        share
+    }
+
+    /// Looks how much of each source is this host's. May ask brokers, and wait for them.
+    pub(crate) fn refresh_shares(&self) {
+        let mut known = std::mem::take(&mut *self.followed());
+        known.retain_mut(|followed| {
+            let Some(source) = followed.source.upgrade() else { return false };
+            let read = source.partitions().map_or(0, |partitions| partitions.len());
+            let (_, mut all) = followed.share.get();
+            let is_due = followed.counted.is_none_or(|counted| COUNT_EVERY <= counted.elapsed());
+            if is_due || usize::try_from(all).is_ok_and(|all| all < read) {
+                followed.counted = Some(Instant::now());
+                // What cannot be asked now stays as it was.
+                if let Ok(counted) = source.count_partitions() {
+                    all = u32::try_from(counted).unwrap_or(u32::MAX);
+                }
+            }
+            followed.share.set(read, usize::try_from(all).unwrap_or(usize::MAX));
+            true
+        });
+        // Sources may have been opened meanwhile.
+        self.followed().append(&mut known);
+    }
+
+    fn followed(&self) -> MutexGuard<'_, Vec<Followed>> {
+        // A list of references is whole whatever its holder was doing when it panicked.
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection that nothing uses any more is nobody's trouble, and nobody would hear that it is back.
+    pub(super) fn forget_unused(&self, used: &[&str]) {
+        for name in self.connections.keys().filter(|name| !used.contains(&name.as_str())) {
+            self.health.clear(Trouble::DependencyAway, &subject(name));
+        }
+    }
+}
+
+/// A connection as `/readyz` names it.
+fn subject(connection: &str) -> String {
+    format!("connection `{connection}`")
+}
+
+/// All Kafka connections of the settings, by name.
+pub(crate) fn connections(plans: &BTreeMap<String, ConnectionPlan>) -> BTreeMap<String, Connection> {
+    let made = |(name, plan): (&String, &ConnectionPlan)| match plan {
+        ConnectionPlan::Kafka(kafka) => (name.clone(), connection(name, kafka)),
+    };
+    plans.iter().map(made).collect()
+}
+
+fn connection(name: &str, plan: &KafkaConnectionPlan) -> Connection {
+    Connection {
+        name: name.to_owned(),
+        bootstrap_servers: plan.bootstrap_servers.clone(),
+        tls: plan.tls.as_ref().map(|tls| Tls {
+            ca: tls.ca.clone(),
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            key_password: tls.key_password.as_ref().map(|secret| secret.reveal().to_owned()),
+        }),
+        sasl: plan.sasl.as_ref().map(|sasl| Sasl {
+            mechanism: match sasl.mechanism {
+                plan::SaslMechanism::Plain => SaslMechanism::Plain,
+                plan::SaslMechanism::ScramSha256 => SaslMechanism::ScramSha256,
+                plan::SaslMechanism::ScramSha512 => SaslMechanism::ScramSha512,
+            },
+            username: sasl.username.clone(),
+            password: sasl.password.reveal().to_owned(),
+        }),
+        options: plan.options.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spec::plan::{SaslPlan, Secret, TlsPlan};
+
+    use super::*;
+
+    fn plan() -> BTreeMap<String, ConnectionPlan> {
+        let kafka = KafkaConnectionPlan {
+            bootstrap_servers: "a:9092,b:9092".to_owned(),
+            tls: Some(TlsPlan { ca: Some("/ca.pem".into()), ..TlsPlan::default() }),
+            sasl: Some(SaslPlan {
+                mechanism: plan::SaslMechanism::ScramSha512,
+                username: "bob".to_owned(),
+                password: Secret::new("bob-pw".to_owned()),
+            }),
+            options: [("socket.keepalive.enable".to_owned(), "true".to_owned())].into(),
+        };
+        [("main".to_owned(), ConnectionPlan::Kafka(kafka))].into()
+    }
+
+    #[test]
+    fn a_connection_is_what_the_plan_says_and_shows_no_secret() {
+        let connections = connections(&plan());
+        let main = &connections["main"];
+        assert_eq!((main.name.as_str(), main.bootstrap_servers.as_str()), ("main", "a:9092,b:9092"));
+        assert_eq!(main.tls.as_ref().unwrap().ca.as_deref(), Some("/ca.pem".as_ref()));
+        let sasl = main.sasl.as_ref().unwrap();
+        assert_eq!((sasl.mechanism.name(), sasl.password.as_str()), ("SCRAM-SHA-512", "bob-pw"));
+        assert!(main.options.contains_key("socket.keepalive.enable"));
+        assert!(!format!("{main:?}").contains("bob-pw"));
+    }
+
+    #[test]
+    fn an_unused_connection_is_no_trouble() {
+        let health = Arc::new(Health::new());
+        let kafka = Kafka::new(&plan(), "0011223344556677".to_owned(), &mut Registry::default(), &health);
+        health.raise(Trouble::DependencyAway, &subject("main"), "no broker answers");
+        kafka.forget_unused(&["main"]);
+        assert_eq!(health.troubles().len(), 1);
+        kafka.forget_unused(&[]);
+        assert!(health.troubles().is_empty());
+        assert!(kafka.connection("other").unwrap_err().to_string().contains("host.yaml has none"));
+    }
+}
