@@ -157,10 +157,10 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Looks at the data directory, free space, limits of the system and compilers for transforms; tries every\n\
-    connection of host.yaml, and every topic, group and output that the view files name, including what only an\n\
-    operator would notice: rights to write, transactions, clocks that disagree.\n\
-    Nothing is changed but for a transaction that is begun and aborted where a view asks for `exactly_once`.\n\n\
+    after_help = "Looks at the data directory, free space, limits of the system and compilers for transforms; tries every \
+    connection of host.yaml, and every topic, group and output that the view files name, including rights to read and \
+    write. Changes nothing; where a view asks for `exactly_once`, a transactional id of its own is tried, which stays known \
+    to the brokers for some days.\n\n\
     With --format json: an array of {check, subject, verdict, message, help}; verdicts: good, warning, error.\n\n\
     Exit codes: 0 no error, 1 errors found, 2 wrong usage"
 )]
@@ -286,9 +286,9 @@ pub(crate) struct GetArgs {
     committed                where the consumer group is\n  \
     2026-01-02T03:04:05Z     the first event that the source recorded then or later\n  \
     1200                     the event with this number (a Kafka offset), in every partition\n  \
-    ads-0:1200,ads-1:0       these events; other partitions stay. `0:1200` will do where one topic has a partition 0\n\n\
-    The view takes those events again with its present transform, and emits them again in a new epoch, so that consumers\n\
-    which drop repeats accept them. Rows stay until newer ones replace them. A host rewinds the partitions that it reads:\n\
+    ads-0:1200,ads-1:0       these events; other partitions stay. `0:1200` for the only partition 0\n\n\
+    The view takes those events again with its present transform, and emits them again in a new epoch, so that consumers \
+    which drop repeats accept them. Rows stay until newer ones replace them. A host rewinds the partitions that it reads: \
     where several hosts share a source, send the command to each.\n\n\
     Examples:\n  host rewind user_impression_counts --to 2026-11-20T00:00:00Z\n  host rewind user_impression_counts --to 0:1200,1:990 --url http://host-2:6566"
 )]

@@ -18,9 +18,21 @@ fn text(output: &Output) -> String {
 #[test]
 fn help_is_what_it_is() {
     let workspace = Workspace::new();
-    for command in
-        ["", "run", "check", "new view", "build", "get", "list", "generate", "schema", "bench", "completion"]
-    {
+    for command in [
+        "",
+        "run",
+        "check",
+        "doctor",
+        "new view",
+        "build",
+        "get",
+        "rewind",
+        "list",
+        "generate",
+        "schema",
+        "bench",
+        "completion",
+    ] {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");
         let output = Host::command(&workspace, &arguments);

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::kafka::{self, Cluster, Settings};
+use tests::kafka::{self, Cluster, Settings, Tail};
 use tests::{Host, Way, api, eventually};
 
 use crate::kafka_job::{Job, Shape, VIEW, metric};
@@ -28,6 +28,22 @@ fn pass(time: Duration) {
     }
 }
 
+/// Waits until a hundred more records were seen.
+#[track_caller]
+fn emits(host: &Host, tail: &Tail, what: &str) {
+    let (before, waited) = (tail.count(), Instant::now());
+    while tail.count() <= before + 100 {
+        assert!(
+            waited.elapsed() < tests::LIMIT,
+            "{what}: {} more; the view is {:#}; the host said:\n{}",
+            tail.count() - before,
+            host.view(VIEW),
+            host.log()
+        );
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn brokers_go_one_by_one_and_all_at_once() {
     if !kafka::there() || !python() {
@@ -43,9 +59,8 @@ fn brokers_go_one_by_one_and_all_at_once() {
     let tails = [0, 1].map(|index| jobs[index].client.tail(&jobs[index].output));
     let loads = [Load::new(&jobs[0]), Load::new(&jobs[1])];
     let more = |what: &str| {
-        for tail in &tails {
-            let before = tail.count();
-            eventually(what, || (tail.count() > before + 100).then_some(()));
+        for (host, tail) in hosts.iter().zip(&tails) {
+            emits(host, tail, what);
         }
     };
     loads[0].during(|| {
@@ -83,9 +98,7 @@ fn brokers_go_one_by_one_and_all_at_once() {
         assert!(lines.iter().any(|line| line.contains("main")), "{}", lines.join("\n"));
     }
     cluster.restart(&[0, 1, 2]);
-    for load in &loads {
-        load.during(|| more("records come out again"));
-    }
+    loads[0].during(|| loads[1].during(|| more("records come out again")));
     for (index, host) in hosts.into_iter().enumerate() {
         eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
         jobs[index].caught_up(&host);
@@ -180,13 +193,7 @@ fn bad_network(output: &str, mode: &str) {
     let tail = job.client.tail(&job.output);
     let host = Host::start(&job.workspace);
     let load = Load::new(&job);
-    let more = |what: &str| {
-        let before = tail.count();
-        eventually(what, || {
-            assert!(host.try_get("/livez").is_some(), "the host is gone; it said:\n{}", host.log());
-            (tail.count() > before + 100).then_some(())
-        });
-    };
+    let more = |what: &str| emits(&host, &tail, what);
     load.during(|| {
         more("records come out");
         proxy.latency(Duration::from_millis(20));

@@ -190,11 +190,11 @@ fn an_offset_that_is_gone_stops_the_view_or_is_a_counted_gap() {
         assert!(host.stop().success());
         job.client.produce(&job.source, events(0, 10));
         job.client.truncate(&job.source, 0, 15);
-        (Host::spawn(&job.workspace, &[]), job)
+        (Host::start(&job.workspace), job)
     };
     let (host, job) = gap("out_of_range: stop");
     let text = eventually("the view is stopped", || {
-        let text = host.try_get("/readyz")?.text;
+        let text = host.get("/readyz").text;
         (text.contains("\"paused\"") || text.contains("\"failed\"")).then_some(text)
     });
     assert!(text.contains("out_of_range"), "the reason says how to go on: {text}");

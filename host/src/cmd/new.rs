@@ -59,7 +59,7 @@ fn next_steps(args: &NewViewArgs, folder: &Path) -> String {
              connections:\n    main: {{ kafka: {{ bootstrap_servers: \"localhost:9092\" }} }}\n\n\
              next:\n  host build {views}\n  host check --connect {views}\n  host run --views {views}\n\
              and then, from another shell:\n  \
-             kcat -P -b localhost:9092 -t {name}_events {view}/events.ndjson\n  {last}"
+             kcat -P -b localhost:9092 -t {name}_events -l {view}/events.ndjson\n  {last}"
         ),
     }
 }

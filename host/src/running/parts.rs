@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use connectors::dead_letter::file::FileDeadLetters;
+use connectors::dead_letter::kafka::{KafkaDeadLetters, KafkaDeadLettersOptions};
 use connectors::online::embedded::{EmbeddedOptions, EmbeddedStore};
 use model::dead_letter::DeadLetters;
 use model::error::Failure;
@@ -113,8 +114,14 @@ fn dead_letters(settings: &HostPlan, kafka: &Kafka) -> Result<Arc<dyn DeadLetter
         DeadLetterPlan::Default => file(&settings.data_dir.join("dead_letter.ndjson")),
         DeadLetterPlan::File(path) => file(path),
         DeadLetterPlan::Kafka { connection, topic, create: how } => {
-            let _ = (kafka.connection(connection)?, how.map(create));
-            Err(Failure::stop(format!("write dead letters to topic `{topic}`: not wired yet")))
+            let letters = KafkaDeadLetters::open(KafkaDeadLettersOptions {
+                connection: kafka.connection(connection)?,
+                topic: topic.clone(),
+                create: how.map(create),
+                max_message_bytes: None,
+                shared: kafka.shared.clone(),
+            })?;
+            Ok(letters)
         }
     }
 }

@@ -155,30 +155,46 @@ fn latency(bootstrap: &str, cluster: &Cluster) {
         partitions(&topic).into_iter().filter_map(start).collect()
     };
     for _ in 0..2 {
-        report("poll loop", |stop, seen| {
-            let consumer = by_hand(bootstrap, &topic, Offset::End);
-            while !stop.load(Ordering::Relaxed) {
-                if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
-                    seen(message.payload().unwrap_or_default());
+        report(
+            "poll loop",
+            |stop, seen| {
+                let consumer = by_hand(bootstrap, &topic, Offset::End);
+                while !stop.load(Ordering::Relaxed) {
+                    if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                        seen(message.payload().unwrap_or_default());
+                    }
                 }
-            }
-        }, bootstrap, &topic);
-        report("reader", |stop, seen| {
-            let topics = topic_set(bootstrap, &topic, false);
-            let mut reader = topics.read(&partitions(&topic), &positions(&topics)).expect("the topic is there");
-            while !stop.load(Ordering::Relaxed) {
-                if let ReadEvent::Batch(batch) =
-                    reader.next(BUDGET, Duration::from_millis(100)).expect("the broker is there")
-                {
-                    (0..batch.len()).for_each(|row| seen(batch.payload(row)));
+            },
+            bootstrap,
+            &topic,
+        );
+        report(
+            "reader",
+            |stop, seen| {
+                let topics = topic_set(bootstrap, &topic, false);
+                let mut reader =
+                    topics.read(&partitions(&topic), &positions(&topics)).expect("the topic is there");
+                while !stop.load(Ordering::Relaxed) {
+                    if let ReadEvent::Batch(batch) =
+                        reader.next(BUDGET, Duration::from_millis(100)).expect("the broker is there")
+                    {
+                        (0..batch.len()).for_each(|row| seen(batch.payload(row)));
+                    }
                 }
-            }
-        }, bootstrap, &topic);
+            },
+            bootstrap,
+            &topic,
+        );
     }
     cluster.delete(&[&topic]).expect("the broker deletes topics");
 }
 
-fn report(what: &str, read: impl Fn(&AtomicBool, &mut dyn FnMut(&[u8])) + Sync, bootstrap: &str, topic: &str) {
+fn report(
+    what: &str,
+    read: impl Fn(&AtomicBool, &mut dyn FnMut(&[u8])) + Sync,
+    bootstrap: &str,
+    topic: &str,
+) {
     let origin = Instant::now();
     let stop = AtomicBool::new(false);
     let mut micros: Vec<u64> = Vec::new();

@@ -1,11 +1,13 @@
 //! CPU of encoding, producing and hearing back, for each record: the output stream against a plain loop with the client
 //! library's own threaded producer, a callback a message and `OwnedHeaders`, the records ready-made or encoded.
 //!
-//! Needs a broker: `KAFKA=127.0.0.1:9092 cargo bench -p connectors --bench kafka_output`.
+//! Needs a broker: `KAFKA=127.0.0.1:9092 cargo bench -p connectors --bench kafka_output [-- CASE]`. Further settings of
+//! the stream's producer: `KAFKA_OPTIONS=linger.ms=1,…`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark says what it found")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -42,15 +44,19 @@ fn main() {
         return;
     };
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let cases: [(&str, &dyn Fn(&str)); 4] = [
-        ("plain loop, ready-made", &|name| plain(&servers, name, false)),
-        ("plain loop, encoding", &|name| plain(&servers, name, true)),
-        ("stream, at least once", &|name| stream(&servers, name, false)),
-        ("stream, exactly once", &|name| stream(&servers, name, true)),
-    ];
     for round in 0..3 {
         println!("round {round}");
-        cases.iter().filter(|(name, _)| name.contains(&wanted)).for_each(|(name, run)| run(name));
+        let run = |name: &str, work: &dyn Fn(&str)| {
+            if name.contains(&wanted) {
+                work(name);
+            }
+        };
+        run("plain loop, ready-made", &|name| plain(&servers, name, false));
+        run("plain loop, encoding", &|name| plain(&servers, name, true));
+        run("stream, at least once", &|name| stream(&servers, name, false));
+        run("stream, exactly once", &|name| stream(&servers, name, true));
+        run("idle, at least once", &|name| idle(&servers, name, false));
+        run("idle, exactly once", &|name| idle(&servers, name, true));
     }
 }
 
@@ -124,7 +130,7 @@ fn plain(servers: &str, name: &str, encoding: bool) {
             let mut next = BaseRecord::with_opaque_to(TOPIC, Box::new(record)).key(&key).payload(&value).headers(headers);
             while let Err((_, again)) = producer.send(next) {
                 next = again;
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(1));
             }
         }
         producer.flush(Duration::from_secs(60)).expect("the broker is there");
@@ -132,11 +138,11 @@ fn plain(servers: &str, name: &str, encoding: bool) {
     assert_eq!(counted.load(Ordering::Relaxed), records);
 }
 
-fn stream(servers: &str, name: &str, exactly_once: bool) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+/// The stream, as the host opens it.
+fn open(servers: &str, directory: &Path, exactly_once: bool) -> Arc<KafkaOutput> {
     let ledger = Arc::new(testkit::fake::online::MemoryStore::default());
     let hook: BrokerHook = Arc::new(|_, _| {});
-    let output = KafkaOutput::open(KafkaOutputOptions {
+    KafkaOutput::open(KafkaOutputOptions {
         project: "bench".into(),
         view: "v".into(),
         source: "s".into(),
@@ -151,13 +157,47 @@ fn stream(servers: &str, name: &str, exactly_once: bool) {
         create: Some(CreateTopic { partitions: 4, replication: None }),
         max_message_bytes: None,
         exactly_once,
-        options: BTreeMap::new(),
-        instance: directory.path().display().to_string(),
+        options: std::env::var("KAFKA_OPTIONS")
+            .iter()
+            .flat_map(|options| options.split(','))
+            .filter_map(|option| option.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+        instance: directory.display().to_string(),
         progress: if exactly_once { Progress::Topic { group: None } } else { Progress::Ledger(ledger) },
-        dead_letters: FileDeadLetters::open(&directory.path().join("dead")).expect("a new file opens"),
+        dead_letters: FileDeadLetters::open(&directory.join("dead")).expect("a new file opens"),
         shared: Shared::new(KafkaMetrics::register(&mut Registry::default()), hook),
     })
-    .expect("the broker is there");
+    .expect("the broker is there")
+}
+
+/// One row after the other: how long until it is acknowledged.
+fn idle(servers: &str, name: &str, exactly_once: bool) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let output = open(servers, directory.path(), exactly_once);
+    let options = Arc::new(options());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let mut times: Vec<u128> = (0..500)
+        .map(|number| {
+            let mut batch = batch(number, "p-0");
+            batch.rows = batch.rows.slice(0, 1);
+            batch.event_times.truncate(1);
+            batch.positions = PositionColumn::counting(number, 1);
+            batch.covers.through = batch.covers.first;
+            let (batch, options) = (Arc::new(batch), Arc::clone(&options));
+            let start = Instant::now();
+            let emission = Emission { batch, applied: Applied::default(), options, epoch: 0 };
+            runtime.block_on(output.emit(emission)).expect("the broker is there");
+            start.elapsed().as_micros()
+        })
+        .collect();
+    times.sort_unstable();
+    println!("{name:<28} p50 {} us, p99 {} us", times[times.len() / 2], times[times.len() * 99 / 100]);
+}
+
+fn stream(servers: &str, name: &str, exactly_once: bool) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let output = open(servers, directory.path(), exactly_once);
     let options = Arc::new(options());
     let mut batches: Vec<Vec<Arc<FeatureBatch>>> = (0..LANES)
         .map(|lane| (0..BATCHES / LANES).map(|number| Arc::new(batch(number * ROWS, &format!("p-{lane}")))).collect())

@@ -185,7 +185,13 @@ impl Ledger for Sink {
 
     fn advance(&self, _view: &str, _partition: &Partition, _through: &Position) {}
 
-    fn rewind(&self, _view: &str, _to: &model::online::Starts, _generation: &GenerationEntry, _epoch: u32) -> Result<(), Failure> {
+    fn rewind(
+        &self,
+        _view: &str,
+        _to: &model::online::Starts,
+        _generation: &GenerationEntry,
+        _epoch: u32,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }
@@ -207,7 +213,13 @@ impl OutputStream for Sink {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn rewind(&self, _view: &str, _partition: &Partition, _to: Option<Position>, _epoch: u32) -> Result<(), Failure> {
+    fn rewind(
+        &self,
+        _view: &str,
+        _partition: &Partition,
+        _to: Option<Position>,
+        _epoch: u32,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -49,11 +49,7 @@ pub struct TopicSettings {
 impl Default for TopicSettings {
     /// What brokers do unless they are told otherwise.
     fn default() -> Self {
-        Self {
-            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
-            is_compacted: false,
-            has_append_time: false,
-        }
+        Self { max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES, is_compacted: false, has_append_time: false }
     }
 }
 
@@ -84,7 +80,9 @@ impl Topics {
         let metadata = self.client.fetch_metadata(Some(topic), PATIENCE);
         self.listen();
         let metadata = metadata.map_err(|error| self.watch.failure(&doing(), &error))?;
-        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
+        };
         match found.error().map(Code::from) {
             Some(code) if error::is_unknown_topic(code) => Ok(None),
             // Whoever may not see a topic does not learn either whether there is one.
@@ -153,7 +151,12 @@ impl Topics {
     }
 
     /// Number of partitions of a topic that has to be there; makes it if `how` says how.
-    pub fn ensure(&self, topic: &str, how: Option<CreateTopic>, settings: &[(&str, &str)]) -> Result<u32, Failure> {
+    pub fn ensure(
+        &self,
+        topic: &str,
+        how: Option<CreateTopic>,
+        settings: &[(&str, &str)],
+    ) -> Result<u32, Failure> {
         if let Some(partitions) = self.partitions(topic)? {
             return Ok(partitions);
         }

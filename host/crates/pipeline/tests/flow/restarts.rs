@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use model::status::Overview;
 use model::source::Point;
+use model::status::Overview;
 use pipeline::setup::SourceSetup;
 use testkit::fake::component::FakeComponent;
 use testkit::fake::format::LineFormat;

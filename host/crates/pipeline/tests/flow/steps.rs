@@ -58,7 +58,13 @@ impl OutputStream for Reading {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn rewind(&self, _view: &str, _partition: &Partition, _to: Option<Position>, _epoch: u32) -> Result<(), Failure> {
+    fn rewind(
+        &self,
+        _view: &str,
+        _partition: &Partition,
+        _to: Option<Position>,
+        _epoch: u32,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }

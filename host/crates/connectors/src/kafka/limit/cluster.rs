@@ -56,6 +56,7 @@ impl Cluster {
             .set("linger.ms", "5")
             .set("enable.idempotence", "true")
             .set("acks", "all")
+            .set("partitioner", "murmur2")
             .set("compression.type", "none");
         config.extend(settings.clone());
         config.create_with_context(DefaultProducerContext).map_err(failed("make a producer"))

@@ -85,7 +85,8 @@ pub(super) fn reach(connection: &Connection, patience: Duration) -> Result<Clust
 impl Heard {
     /// Whether somebody has said no: waiting would not change that.
     fn is_settled(&self) -> bool {
-        let says_no = |(code, text): &(Code, String)| error::is_refusal(*code) || text.contains("SSL routines");
+        let says_no =
+            |(code, text): &(Code, String)| error::is_refusal(*code) || text.contains("SSL routines");
         !self.certificates.is_empty() || self.errors.iter().any(says_no)
     }
 }
@@ -103,7 +104,12 @@ impl Listener {
     }
 }
 
-extern "C" fn on_error(_client: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
+extern "C" fn on_error(
+    _client: *mut sys::rd_kafka_t,
+    code: c_int,
+    reason: *const c_char,
+    opaque: *mut c_void,
+) {
     // SAFETY: librdkafka passes the opaque pointer of the client, a C string, and a number of the enumeration that is
     // compiled into it.
     let (listener, reason, code) = unsafe {
@@ -119,7 +125,12 @@ extern "C" fn on_error(_client: *mut sys::rd_kafka_t, code: c_int, reason: *cons
     }
 }
 
-extern "C" fn on_log(client: *const sys::rd_kafka_t, _level: c_int, facility: *const c_char, line: *const c_char) {
+extern "C" fn on_log(
+    client: *const sys::rd_kafka_t,
+    _level: c_int,
+    facility: *const c_char,
+    line: *const c_char,
+) {
     // SAFETY: the client is alive in its own callback, its opaque pointer is the context, the texts are C strings.
     let (listener, facility, line) = unsafe {
         (&*sys::rd_kafka_opaque(client).cast::<Listener>(), CStr::from_ptr(facility), CStr::from_ptr(line))
@@ -128,19 +139,25 @@ extern "C" fn on_log(client: *const sys::rd_kafka_t, _level: c_int, facility: *c
     if facility.to_bytes() == b"FAIL" && state.0.lines.len() < KEPT {
         let line = line.to_string_lossy();
         // The name of librdkafka's thread comes first.
-        state.0.lines.push(line.split_once("]: ").map_or_else(|| line.to_string(), |(_, rest)| rest.to_owned()));
+        state
+            .0
+            .lines
+            .push(line.split_once("]: ").map_or_else(|| line.to_string(), |(_, rest)| rest.to_owned()));
     } else if facility.to_bytes() == b"SSLCERTVRFY" {
         let Some(number) = state.1 else { return };
         if state.0.certificates.len() < KEPT {
             let line = line.to_string_lossy();
             // The line reads: Certificate (subject=…, issuer=…) verification callback failed.
-            let named = line.split_once("Certificate (").and_then(|(_, rest)| rest.split_once(") verification"));
-            state.0.certificates.push((number, named.map_or_else(String::new, |(names, _)| names.to_owned())));
+            let named =
+                line.split_once("Certificate (").and_then(|(_, rest)| rest.split_once(") verification"));
+            state
+                .0
+                .certificates
+                .push((number, named.map_or_else(String::new, |(names, _)| names.to_owned())));
         }
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the shape that librdkafka calls")]
 extern "C" fn on_certificate(
     _client: *mut sys::rd_kafka_t,
     _broker: *const c_char,

@@ -73,7 +73,10 @@ fn refused(connection: &Connection, heard: &Heard) -> (String, String) {
         _ if text.contains("PLAINTEXT broker listener") => {
             "the listener does not speak TLS: name the TLS port in `bootstrap_servers`, or take `security.tls` away"
         }
-        _ if text.contains("ApiVersion") || text.contains("security.protocol") || text.contains("SSL listener") => {
+        _ if text.contains("ApiVersion")
+            || text.contains("security.protocol")
+            || text.contains("SSL listener") =>
+        {
             "the listener wants another kind of security: name another port in `bootstrap_servers`, or give the \
              connection `security.tls` or `security.sasl` as the listener has it"
         }
@@ -105,7 +108,11 @@ fn certificate(number: i32, names: &str) -> (String, String) {
         _ => ("cannot be verified", CA_HELP),
     };
     let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
-    let code = if matches!(what, "cannot be verified") { format!(": OpenSSL error {number}") } else { String::new() };
+    let code = if matches!(what, "cannot be verified") {
+        format!(": OpenSSL error {number}")
+    } else {
+        String::new()
+    };
     (format!("the broker's certificate{names} {what}{code}"), help.to_owned())
 }
 
@@ -168,7 +175,10 @@ mod tests {
         check(errors(&[]), "no broker answers at kafka:9092", "firewall");
         check(
             errors(&[
-                (Code::BrokerTransportFailure, "kafka:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 1ms in state CONNECT)"),
+                (
+                    Code::BrokerTransportFailure,
+                    "kafka:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 1ms in state CONNECT)",
+                ),
                 (Code::AllBrokersDown, "1/1 brokers are down"),
             ]),
             "no broker lets us in: kafka:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused",
@@ -177,13 +187,19 @@ mod tests {
         check(
             errors(&[
                 (Code::BrokerTransportFailure, "disconnected"),
-                (Code::Authentication, "SASL authentication error: Authentication failed (after 5ms in state AUTH_REQ)"),
+                (
+                    Code::Authentication,
+                    "SASL authentication error: Authentication failed (after 5ms in state AUTH_REQ)",
+                ),
             ]),
             "no broker lets us in: SASL authentication error: Authentication failed",
             "`password`",
         );
         check(
-            errors(&[(Code::SSL, "SSL handshake failed: error:0A000412:SSL routines::sslv3 alert bad certificate: SSL alert number 42")]),
+            errors(&[(
+                Code::SSL,
+                "SSL handshake failed: error:0A000412:SSL routines::sslv3 alert bad certificate: SSL alert number 42",
+            )]),
             "no broker lets us in: SSL handshake failed: error:0A000412:SSL routines::sslv3 alert bad certificate: SSL \
              alert number 42",
             "wants a certificate from us",
@@ -192,7 +208,10 @@ mod tests {
 
     #[test]
     fn certificates_are_explained() {
-        let bad = |number| Heard { certificates: vec![(number, "subject=/CN=broker".to_owned())], ..Heard::default() };
+        let bad = |number| Heard {
+            certificates: vec![(number, "subject=/CN=broker".to_owned())],
+            ..Heard::default()
+        };
         check(bad(10), "the broker's certificate (subject=/CN=broker) has expired", "new certificate");
         check(
             bad(64),

@@ -111,7 +111,9 @@ impl Look<'_> {
         let what = format!("group `{group}`");
         match self.ask_rights(Whose::Group(group)) {
             Ok(rights) if !rights.can_read() => return self.problem(what, MAY_NOT_JOIN, GIVE_READ_FOR_GROUP),
-            Err(Code::GroupAuthorizationFailed) => return self.problem(what, MAY_NOT_JOIN, GIVE_READ_FOR_GROUP),
+            Err(Code::GroupAuthorizationFailed) => {
+                return self.problem(what, MAY_NOT_JOIN, GIVE_READ_FOR_GROUP);
+            }
             // A group that is not there yet is made by joining it.
             Ok(_) | Err(Code::GroupIdNotFound) => {}
             Err(code) => self.warning(what.clone(), format!("{RIGHTS_UNKNOWN}: {code}"), ""),
@@ -130,10 +132,12 @@ impl Look<'_> {
 
     /// Partitions in which a group has committed nothing.
     fn missing_commits(&self, group: &str, topics: &[(String, u32)]) -> Result<Vec<String>, String> {
-        let say = |error: rdkafka::error::KafkaError| format!("what it has committed cannot be learned: {error}");
+        let say =
+            |error: rdkafka::error::KafkaError| format!("what it has committed cannot be learned: {error}");
         let mut config = self.connection.config();
         config.set("group.id", group).set("enable.auto.commit", "false");
-        let client = BaseConsumer::<rdkafka::consumer::DefaultConsumerContext>::from_config(&config).map_err(say)?;
+        let client =
+            BaseConsumer::<rdkafka::consumer::DefaultConsumerContext>::from_config(&config).map_err(say)?;
         let mut asked = TopicPartitionList::new();
         for (topic, partitions) in topics {
             let last = i32::try_from(*partitions).unwrap_or(i32::MAX) - 1;
@@ -208,7 +212,10 @@ impl Look<'_> {
             );
         }
         if settings.is_compacted {
-            self.note(what.to_owned(), "is compacted: of each entity only the newest record stays".to_owned());
+            self.note(
+                what.to_owned(),
+                "is compacted: of each entity only the newest record stays".to_owned(),
+            );
         }
     }
 
@@ -266,9 +273,9 @@ impl Look<'_> {
         let began = Instant::now();
         loop {
             match rights::of(self.client.client(), whose, PATIENCE) {
-                Err(Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress)
-                    if began.elapsed() < PATIENCE =>
-                {
+                Err(
+                    Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress,
+                ) if began.elapsed() < PATIENCE => {
                     // Hears the client meanwhile.
                     self.client.poll(ASK_AGAIN);
                 }

@@ -42,7 +42,11 @@ pub(super) enum Whose<'a> {
 }
 
 /// What this user may do with a topic or group. A group need not exist.
-pub(super) fn of<C: ClientContext>(client: &Client<C>, whose: Whose<'_>, patience: Duration) -> Result<Rights, Code> {
+pub(super) fn of<C: ClientContext>(
+    client: &Client<C>,
+    whose: Whose<'_>,
+    patience: Duration,
+) -> Result<Rights, Code> {
     let (name, question) = match whose {
         Whose::Topic(name) => (name, Question::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS),
         Whose::Group(name) => (name, Question::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS),

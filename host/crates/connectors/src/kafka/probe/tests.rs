@@ -14,7 +14,8 @@ fn connection(servers: String, options: &[(&str, &str)]) -> Connection {
 #[test]
 fn a_cluster_that_answers_is_reached() {
     let cluster = MockCluster::new(3).unwrap();
-    let reached = contact::reach(&connection(cluster.bootstrap_servers(), &[]), Duration::from_secs(30)).unwrap();
+    let reached =
+        contact::reach(&connection(cluster.bootstrap_servers(), &[]), Duration::from_secs(30)).unwrap();
     assert_eq!(reached, contact::Cluster { brokers: 3 });
 }
 
@@ -30,7 +31,8 @@ fn nobody_there_is_a_problem() {
 
 #[test]
 fn a_setting_that_librdkafka_refuses_is_a_problem() {
-    let findings = probe(&connection("localhost:9092".to_owned(), &[("socket.timeout.ms", "soon")]), &[], Depth::Check);
+    let findings =
+        probe(&connection("localhost:9092".to_owned(), &[("socket.timeout.ms", "soon")]), &[], Depth::Check);
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].help, "correct `socket.timeout.ms` under `options`");
 }

@@ -6,19 +6,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::error::{Disposition, Failure};
-use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::session::Session;
 use super::stream::{Emitter, Slot};
 use super::ticket::again;
-use crate::kafka::error;
 
 /// How long to wait for acknowledgements before looking around.
 const POLL: Duration = Duration::from_millis(100);
 /// How often to look whether partitions with records under way are still this host's.
 const FENCE_EVERY: Duration = Duration::from_millis(500);
-/// How long to wait before a producer is made again.
+/// How long to wait before a producer is made again; and where only an operator can mend it.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a stream that is dropped waits for what is under way.
 const CLOSING: Duration = Duration::from_secs(5);
 /// The share of the queue that has to be free before those who wait for room are woken.
@@ -35,23 +34,33 @@ pub(super) fn run(shared: &Arc<Emitter>) {
             reopen(shared);
             continue;
         };
-        let failure = serve(shared, &session, &mut closing);
-        give_up(shared, session, &failure);
+        let end = serve(shared, &session, &mut closing);
+        give_up(shared, session, &end);
         if closing.is_some() {
             return;
         }
     }
 }
 
+/// Why a session ends.
+enum End {
+    /// A record was not delivered, or the producer refuses more.
+    Failed(Failure),
+    /// A partition with records under way is not this host's any more: who waits has to know at once.
+    Lost(Failure),
+    /// The stream is dropped.
+    Closed(Failure),
+}
+
 /// Serves one session until it fails, or the stream is dropped.
-fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>) -> Failure {
+fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>) -> End {
     let mut fenced = Instant::now();
     let mut starved = 0;
     loop {
         let polled = session.producer.poll(POLL);
         polled.complete.iter().for_each(|ticket| shared.complete(ticket));
         if let Some(code) = polled.failed.or_else(|| session.failed()) {
-            return failure(shared, code);
+            return End::Failed(session.failure(&shared.options, code));
         }
         let outstanding = session.producer.outstanding();
         shared.metrics.outstanding.set(i64::try_from(outstanding).unwrap_or(i64::MAX));
@@ -67,7 +76,7 @@ fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>
             let lanes: Vec<_> = shared.lanes().values().cloned().collect();
             for lane in lanes.iter().filter(|lane| !shared.keeper.holds(&lane.partition)) {
                 if lane.is_busy() {
-                    return shared.not_ours(&lane.partition);
+                    return End::Lost(shared.not_ours(&lane.partition));
                 }
                 // Whoever has it next begins from what the group says.
                 shared.lanes().remove(&lane.partition);
@@ -76,14 +85,16 @@ fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>
         if shared.stopping.load(Ordering::Acquire) {
             let since = *closing.get_or_insert_with(Instant::now);
             if outstanding == 0 || since.elapsed() >= CLOSING {
-                return Failure::retry(format!("{}: the stream is closed", shared.options.doing()));
+                let closed = format!("{}: the stream is closed", shared.options.doing());
+                return End::Closed(Failure::retry(closed));
             }
         }
     }
 }
 
 /// Ends a session: nothing more is handed over, what is under way is purged, then everybody who waits is told.
-fn give_up(shared: &Emitter, session: Arc<Session>, failure: &Failure) {
+fn give_up(shared: &Emitter, session: Arc<Session>, end: &End) {
+    let (End::Failed(failure) | End::Lost(failure) | End::Closed(failure)) = end;
     // Waits for those who are handing over.
     set(shared, Slot::Closed(failure.disposition, failure.to_string()));
     debug_assert_eq!(Arc::strong_count(&session), 1, "callers only borrow the session");
@@ -92,11 +103,12 @@ fn give_up(shared: &Emitter, session: Arc<Session>, failure: &Failure) {
     let lanes: Vec<_> = shared.lanes().values().cloned().collect();
     let failed: Vec<_> = lanes.iter().flat_map(|lane| lane.fail()).collect();
     shared.metrics.outstanding.set(0);
-    let stopping = shared.stopping.load(Ordering::Acquire);
-    // With a cluster that answers, the first repeat shall find a producer.
-    if failure.disposition == Disposition::Retry && !stopping && shared.watch.trouble().is_none() {
+    if let End::Failed(failure) = end {
         shared.metrics.retries.inc();
-        reopen(shared);
+        // With a cluster that answers, the first repeat shall find a producer.
+        if failure.disposition == Disposition::Retry && shared.watch.trouble().is_none() {
+            reopen(shared);
+        }
     }
     failed.iter().for_each(|ticket| ticket.answer(Err(again(failure))));
     shared.room();
@@ -107,8 +119,12 @@ fn reopen(shared: &Emitter) {
     match Session::open(&shared.options, &shared.watch, None) {
         Ok(session) => set(shared, Slot::Open(Arc::new(session))),
         Err(failure) => {
+            let pause =
+                if failure.disposition == Disposition::Stop { LOOK_AGAIN_AFTER } else { REOPEN_AFTER };
             set(shared, Slot::Closed(failure.disposition, failure.to_string()));
-            thread::park_timeout(REOPEN_AFTER);
+            if !shared.stopping.load(Ordering::Acquire) {
+                thread::park_timeout(pause);
+            }
         }
     }
 }
@@ -122,8 +138,4 @@ fn current(shared: &Emitter) -> Option<Arc<Session>> {
         Slot::Open(session) => Some(Arc::clone(session)),
         Slot::Closed(..) => None,
     }
-}
-
-fn failure(shared: &Emitter, code: Code) -> Failure {
-    error::code_failure(&shared.options.connection.name, &shared.options.doing(), code, None)
 }

@@ -1,4 +1,31 @@
-//! An output stream that is a Kafka topic.
+//! An output stream that is a Kafka topic: a record for each row, keyed by entity.
+//!
+//! At least once, with a producer of its own for each view:
+//!
+//! ```text
+//! emit ─▶ lane ─▶ encode, hand over on the caller's thread ─▶ librdkafka ─▶ broker
+//!            ▲                                                   │ acknowledgements, by request
+//!            └── position, answers ◀── ticket of the batch ◀── delivery thread
+//! ```
+//!
+//! A *lane* is one source partition of the view: its batches are handed over in order, and done in order. A *ticket*
+//! counts a batch's records off; its pointer travels with each of them. When the producer's queue is full, the rest of a
+//! batch waits in its lane, and the caller's future goes on when there is room.
+//!
+//! *Stop, never skip.* With the first record that fails the session ends: callers are kept out, the producer is purged and
+//! dropped, everything under way fails, and each lane stays closed until the earliest batch that failed is emitted again.
+//! Within a producer `enable.gapless.guarantee` sees to it that nothing goes out behind a failed record; that callers are
+//! kept out before the purge does so for records that the purge takes.
+//!
+//! *Whose partition it is.* Where the source's consumer group keeps positions, nothing is handed over for a partition that
+//! the group does not hold, and what waits in the queue is purged as soon as it no longer does.
+//!
+//! Exactly once, callers encode only; one thread commits what waits, of all lanes, in one transaction after the other, with
+//! the group's offsets or a record of the progress topic inside. Any end but a clean commit ends the producer. The next one
+//! has the same transactional id, so that nothing of the old one can follow; then what was committed is read again.
+//!
+//! A record that is larger than the topic takes is put aside as a dead letter, and its partition goes on.
+
 mod delivery;
 mod encoded;
 mod keeper;

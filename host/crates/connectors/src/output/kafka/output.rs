@@ -62,7 +62,7 @@ impl OutputStream for KafkaOutput {
     fn emit(&self, emission: Emission) -> BoxFuture<'static, Result<(), Failure>> {
         match &self.mode {
             Mode::AtLeastOnce(stream) => stream.emit(emission),
-            Mode::ExactlyOnce(transactions) => transactions.emit(emission),
+            Mode::ExactlyOnce(transactions) => transactions.emit(&emission),
         }
     }
 

@@ -117,13 +117,20 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        if let Slot::Open(session) = &*self.shared.session.read().unwrap_or_else(PoisonError::into_inner) {
-            session.producer.wake();
-        }
+        let open = match &*self.shared.session.read().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Open(session) => {
+                session.producer.wake();
+                true
+            }
+            Slot::Closed(..) => false,
+        };
         if let Some(deliverer) = self.deliverer.take() {
             deliverer.thread().unpark();
-            // One that panicked has nobody left to tell.
-            let _ = deliverer.join();
+            // Without a producer nothing is under way, and the thread may be waiting for a broker: it ends by itself.
+            if open {
+                // One that panicked has nobody left to tell.
+                let _ = deliverer.join();
+            }
         }
     }
 }
@@ -246,7 +253,8 @@ impl Emitter {
         );
         dead_letter(&*self.options.dead_letters, &batch.emission, row, value, &reason).map_err(|failure| {
             tracing::warn!(view = self.options.view, error = %failure, "failed to put a record aside that is too large");
-            Code::MessageSizeTooLarge
+            // Everything is emitted again, and the letter is written again.
+            Code::Fail
         })
     }
 

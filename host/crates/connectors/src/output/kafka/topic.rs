@@ -6,21 +6,29 @@ use super::options::KafkaOutputOptions;
 use super::progress_topic::PROGRESS_TOPIC;
 use crate::kafka::{CreateTopic, DEFAULT_MAX_MESSAGE_BYTES, Topics, Watch};
 
-/// Bytes of the greatest batch that the topic takes. Makes the topic if the options say so. Blocks.
-pub(super) fn max_message_bytes(options: &KafkaOutputOptions, watch: &Watch) -> Result<usize, Failure> {
+/// How large a batch the topic takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) bytes: usize,
+    /// Whether the broker has said so just now.
+    pub(super) is_known: bool,
+}
+
+/// How large a batch the topic takes. Makes the topic if the options say so. Blocks.
+pub(super) fn limit(options: &KafkaOutputOptions, watch: &Watch) -> Result<Limit, Failure> {
     let topics = Topics::open(&options.connection, watch)?;
     topics.ensure(&options.topic, options.create, &[])?;
-    if let Some(known) = options.max_message_bytes {
-        return Ok(known);
+    if let Some(bytes) = options.max_message_bytes {
+        return Ok(Limit { bytes, is_known: false });
     }
     match topics.settings(&options.topic) {
-        Ok(Some(settings)) => Ok(settings.max_message_bytes),
-        Ok(None) => Ok(DEFAULT_MAX_MESSAGE_BYTES),
+        Ok(Some(settings)) => Ok(Limit { bytes: settings.max_message_bytes, is_known: true }),
+        Ok(None) => Ok(Limit { bytes: DEFAULT_MAX_MESSAGE_BYTES, is_known: false }),
         Err(failure) if failure.disposition == Disposition::Retry => Err(failure),
         Err(failure) => {
             // What brokers do unless told otherwise; a smaller limit would show as a failed delivery.
             tracing::debug!(topic = options.topic, error = %failure, "failed to ask how large a record the topic takes");
-            Ok(DEFAULT_MAX_MESSAGE_BYTES)
+            Ok(Limit { bytes: DEFAULT_MAX_MESSAGE_BYTES, is_known: false })
         }
     }
 }

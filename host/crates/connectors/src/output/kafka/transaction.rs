@@ -128,7 +128,7 @@ impl Committer {
             match self.session().producer.produce_unwatched(topic, record) {
                 Ok(()) => return Ok(()),
                 Err(Code::QueueFull) => self.poll(queue, since)?,
-                Err(code) => return Err(queue.code_failure(code)),
+                Err(code) => return Err(self.session().failure(&queue.options, code)),
             }
         }
     }
@@ -136,7 +136,7 @@ impl Committer {
     /// Waits for acknowledgements.
     fn poll(&self, queue: &Queue, since: Instant) -> Result<(), Failure> {
         if let Some(code) = self.session().producer.poll(POLL).failed {
-            return Err(queue.code_failure(code));
+            return Err(self.session().failure(&queue.options, code));
         }
         if since.elapsed() > DELIVERY_LIMIT {
             return Err(queue.watch.trouble().unwrap_or_else(|| {
@@ -165,10 +165,6 @@ impl Queue {
             }
             other => self.watch.failure(doing, other),
         }
-    }
-
-    fn code_failure(&self, code: Code) -> Failure {
-        error::code_failure(&self.options.connection.name, &self.options.doing(), code, None)
     }
 }
 

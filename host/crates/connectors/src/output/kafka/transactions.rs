@@ -142,8 +142,8 @@ impl Transactions {
         })
     }
 
-    pub(super) fn emit(&self, emission: Emission) -> BoxFuture<'static, Answer> {
-        match self.shared.emit(&emission) {
+    pub(super) fn emit(&self, emission: &Emission) -> BoxFuture<'static, Answer> {
+        match self.shared.emit(emission) {
             Ok(None) => Box::pin(std::future::ready(Ok(()))),
             Ok(Some(ticket)) => Box::pin(std::future::poll_fn(move |cx| ticket.poll(cx))),
             Err(failure) => Box::pin(std::future::ready(Err(failure))),
@@ -154,9 +154,10 @@ impl Transactions {
 impl Drop for Transactions {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        drop(self.shared.lock());
+        let open = self.shared.lock().closed.is_none();
         self.shared.wake.notify_one();
-        if let Some(committer) = self.committer.take() {
+        // Without a producer nothing is under way, and the thread may be waiting for a broker: it ends by itself.
+        if let Some(committer) = self.committer.take().filter(|_| open) {
             // One that panicked has nobody left to tell.
             let _ = committer.join();
         }

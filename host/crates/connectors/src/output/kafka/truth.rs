@@ -17,7 +17,7 @@ pub(super) enum Truth {
     /// The consumer group of the source has it.
     Group { group: Arc<Group>, view: String },
     /// The progress topic has it.
-    Topic { log: progress_topic::Log, group: Option<Arc<Group>>, known: Mutex<Known> },
+    Topic { log: Box<progress_topic::Log>, group: Option<Arc<Group>>, known: Mutex<Known> },
 }
 
 /// What was read from the progress topic, or committed to it by us.
@@ -41,7 +41,7 @@ impl Transacted {
         let truth = match &options.progress {
             Progress::Group(group) => Truth::Group { group: Arc::clone(group), view: options.view.clone() },
             Progress::Topic { group } => {
-                let log = progress_topic::Log::open(options, watch, group.is_some())?;
+                let log = Box::new(progress_topic::Log::open(options, watch, group.is_some())?);
                 Truth::Topic { log, group: group.clone(), known: Mutex::default() }
             }
             Progress::Ledger(_) => {

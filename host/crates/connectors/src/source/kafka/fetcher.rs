@@ -65,7 +65,8 @@ impl Fetcher {
     pub(super) fn new(client: BaseConsumer<Watch>) -> Self {
         // SAFETY: the client's pointer is alive as long as the client, which this struct owns.
         let queue = unsafe { sys::rd_kafka_queue_new(client.client().native_ptr()) };
-        let queue = NonNull::new(queue).expect("librdkafka ends the process where memory for a queue is missing");
+        let queue =
+            NonNull::new(queue).expect("librdkafka ends the process where memory for a queue is missing");
         let (topics, started) = (BTreeMap::new(), Vec::new());
         Self { topics, started, queue, pulled: Vec::with_capacity(PULL), at: 0, client }
     }
@@ -83,8 +84,9 @@ impl Fetcher {
         let text = CString::new(name)?;
         // SAFETY: the client is alive and the name ends with a NUL. Without settings of its own the topic takes those
         // that the client was made with.
-        let topic =
-            unsafe { sys::rd_kafka_topic_new(self.client.client().native_ptr(), text.as_ptr(), ptr::null_mut()) };
+        let topic = unsafe {
+            sys::rd_kafka_topic_new(self.client.client().native_ptr(), text.as_ptr(), ptr::null_mut())
+        };
         if topic.is_null() {
             return Err(KafkaError::MetadataFetch(last_error()));
         }
@@ -93,7 +95,12 @@ impl Fetcher {
     }
 
     /// Begins to read a partition. One that was begun already goes on from there; what was waiting of it is gone.
-    pub(super) fn start(&mut self, topic: TopicId, partition: i32, start: Start) -> Result<(), RDKafkaErrorCode> {
+    pub(super) fn start(
+        &mut self,
+        topic: TopicId,
+        partition: i32,
+        start: Start,
+    ) -> Result<(), RDKafkaErrorCode> {
         if self.started.contains(&(topic, partition)) {
             // SAFETY: the topic handle is alive until this struct is dropped. The call waits for librdkafka's main
             // thread, never for a broker: no offsets are stored.

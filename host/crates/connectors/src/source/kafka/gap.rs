@@ -22,7 +22,8 @@ pub(super) fn mend(
 ) -> Result<u64, Failure> {
     let (topic, number) = core.place(partition)?;
     let doing = || format!("learn which offsets partition `{partition}` of source `{}` has", core.name);
-    let range = client.fetch_watermarks(topic, number, ASK).map_err(|error| core.watch.failure(&doing(), &error))?;
+    let range =
+        client.fetch_watermarks(topic, number, ASK).map_err(|error| core.watch.failure(&doing(), &error))?;
     let (low, high) = (number_of(range.0), number_of(range.1));
     let to = decide(core.out_of_range, wanted, low, high).map_err(|why| {
         let source = &core.name;

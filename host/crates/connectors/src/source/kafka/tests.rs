@@ -165,9 +165,10 @@ fn topics_are_a_source() {
 #[test]
 fn records_come_with_what_is_known_of_them() {
     let broker = Broker::new(1);
-    let headers = OwnedHeaders::new()
-        .insert(Header { key: "trace", value: Some("abc") })
-        .insert(Header::<&str> { key: "empty", value: None });
+    let headers =
+        OwnedHeaders::new()
+            .insert(Header { key: "trace", value: Some("abc") })
+            .insert(Header::<&str> { key: "empty", value: None });
     broker.send(0, Some(b"plain"), None, None);
     broker.send(0, Some(b"keyed"), Some(b"user 1"), Some(headers));
     broker.send(0, None, Some(b"user 1"), None);
@@ -293,7 +294,10 @@ fn a_topic_that_was_made_anew_stops_the_source() {
         let failure = next(&mut *reader, AMPLE).unwrap_err();
         assert_eq!(failure.disposition, Disposition::Stop);
         let message = failure.to_string();
-        assert!(message.contains("at offset 1001: the partition ends at 1: the topic was made anew"), "{message}");
+        assert!(
+            message.contains("at offset 1001: the partition ends at 1: the topic was made anew"),
+            "{message}"
+        );
     }
 }
 

@@ -92,7 +92,8 @@ struct Questions {
 impl TopicSet {
     /// Connects to nobody yet.
     pub fn new(options: TopicSetOptions) -> Self {
-        let TopicSetOptions { name, connection, topics, out_of_range, with_headers, options, shared } = options;
+        let TopicSetOptions { name, connection, topics, out_of_range, with_headers, options, shared } =
+            options;
         let metrics = shared.metrics().source(&name);
         let watch = shared.watch(&connection);
         let questions = Mutex::default();
@@ -254,7 +255,11 @@ impl Core {
     }
 
     /// Asks a broker something about this source.
-    fn ask<T>(&self, doing: &str, question: impl FnOnce(&BaseConsumer<Watch>) -> KafkaResult<T>) -> Result<T, Failure> {
+    fn ask<T>(
+        &self,
+        doing: &str,
+        question: impl FnOnce(&BaseConsumer<Watch>) -> KafkaResult<T>,
+    ) -> Result<T, Failure> {
         let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
         if questions.is_none() {
             *questions = Some(Questions { client: self.reading_client()?, asked: Instant::now() });
@@ -281,7 +286,9 @@ impl Core {
     pub(super) fn refused(&self) -> Result<(), Failure> {
         match self.watch.trouble() {
             // Credentials may be mended where the brokers are, so that trying again can help.
-            Some(failure) if failure.disposition == Disposition::Stop => Err(Failure::retry(failure.to_string())),
+            Some(failure) if failure.disposition == Disposition::Stop => {
+                Err(Failure::retry(failure.to_string()))
+            }
             _ => Ok(()),
         }
     }

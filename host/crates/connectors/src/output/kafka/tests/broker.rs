@@ -2,15 +2,16 @@
 //! `MILLRACE_TEST_KAFKA_PID` its process is stopped for a while, too.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use model::error::{Disposition, Failure};
 use model::output::{Emission, OutputStream};
 use model::position::{Partition, Position};
 use model::source::Assignee;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use super::super::{KafkaOutput, KafkaOutputOptions, Progress};
@@ -43,8 +44,8 @@ impl Rig {
         };
         let letters = Arc::new(Letters::default());
         let mut options = options(&servers, BTreeMap::new(), Arc::clone(&letters));
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
-        options.topic = format!("{name}-{now}");
+        // The broker outlives the tests.
+        options.topic = format!("{name}-{:x}", RandomState::new().hash_one(name));
         options.instance = options.topic.clone();
         options.create = Some(CreateTopic { partitions: 2, replication: None });
         options.max_message_bytes = None;
@@ -140,7 +141,7 @@ fn a_second_host_of_the_same_id_fences_the_first_and_nothing_is_lost_or_repeated
     for round in 0..20 {
         let waiting: Vec<_> = (0..4).map(|ahead| output.emit(batch("p-0", next + ahead * 10))).collect();
         // Somewhere within the transaction.
-        std::thread::sleep(Duration::from_millis(round % 10));
+        std::thread::park_timeout(Duration::from_millis(round % 10));
         let newer = rig.open();
         drop(waiting);
         // Whatever the old one does now is not to be seen.
@@ -218,6 +219,38 @@ fn a_topic_that_takes_little_has_its_larger_records_put_aside() {
 }
 
 #[test]
+fn progress_that_was_aborted_does_not_count() {
+    for exactly_once in [true, false] {
+        let Some(rig) = Rig::new("shrunk", exactly_once) else { return };
+        let mut rig = rig;
+        let group = rig.group();
+        let own = Progress::Topic { group: None };
+        rig.options.progress = if exactly_once { own } else { Progress::Group(Arc::clone(&group)) };
+        let partition = group.partitions()[0].clone();
+        let output = rig.open();
+        rig.emit(&output, &batch(partition.as_str(), 0));
+        // From now on the broker refuses what the stream believes to be small enough.
+        let smaller = AlterConfig::new(ResourceSpecifier::Topic(&rig.options.topic)).set("max.message.bytes", "3000");
+        rig.runtime.block_on(rig.admin().alter_configs(&[smaller], &AdminOptions::new())).unwrap();
+        std::thread::park_timeout(Duration::from_millis(500));
+        let large = wide(partition.as_str(), 10, 19, 10..20, 5_000);
+        assert_eq!(rig.try_emit(&output, &large).unwrap_err().disposition, Disposition::Retry);
+        // As soon as the topic has been looked at again.
+        let since = Instant::now();
+        while rig.try_emit(&output, &large).is_err() {
+            assert!(since.elapsed() < LIMIT);
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        assert_eq!(rig.letters.0.lock().unwrap().len(), 10);
+        rig.emit(&output, &emission(partition.as_str(), 20, 29, 20..30));
+        let mut all = rig.numbers().concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).chain(20..30).collect::<Vec<_>>());
+        group.leave();
+    }
+}
+
+#[test]
 fn a_broker_that_stops_for_longer_than_a_transaction_may_last() {
     let Ok(pid) = std::env::var("MILLRACE_TEST_KAFKA_PID") else {
         eprintln!("skipped: MILLRACE_TEST_KAFKA_PID names no process");
@@ -238,7 +271,7 @@ fn a_broker_that_stops_for_longer_than_a_transaction_may_last() {
             let first = 10 + round * 20;
             signal("-STOP");
             let waiting = output.emit(batch(partition.as_str(), first));
-            std::thread::sleep(Duration::from_secs(14));
+            std::thread::park_timeout(Duration::from_secs(14));
             signal("-CONT");
             drop(rig.runtime.block_on(async { tokio::time::timeout(2 * LIMIT, waiting).await.expect("answers") }));
             rig.emit(&output, &batch(partition.as_str(), first));

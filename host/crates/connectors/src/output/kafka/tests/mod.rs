@@ -87,11 +87,10 @@ impl DeadLetters for Letters {
 
 /// A stream to a mock cluster with one topic of two partitions.
 pub(super) struct Rig {
+    pub(super) stream: Stream,
     pub(super) mock: MockCluster<'static, DefaultProducerContext>,
     pub(super) memory: Arc<Memory>,
-    pub(super) letters: Arc<Letters>,
-    pub(super) options: KafkaOutputOptions,
-    pub(super) stream: Stream,
+    letters: Arc<Letters>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -105,9 +104,9 @@ impl Rig {
         let memory = Arc::new(Memory::default());
         let watch = options.shared.watch(&options.connection);
         let session = Session::open(&options, &watch, None);
-        let stream = Stream::start(options.clone(), watch, Box::new(Kept(Arc::clone(&memory))), session).unwrap();
+        let stream = Stream::start(options, watch, Box::new(Kept(Arc::clone(&memory))), session).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        Self { mock, memory, letters, options, stream, runtime }
+        Self { stream, mock, memory, letters, runtime }
     }
 
     /// Emits and waits.
