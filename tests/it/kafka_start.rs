@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use tests::kafka::{self, Record};
 use tests::{Host, eventually};
 
@@ -223,14 +222,34 @@ fn partitions_that_are_added_are_read_from_their_beginning() {
     if !kafka::there() {
         return;
     }
-    let source = "start: latest, options: { topic.metadata.refresh.interval.ms: 1000 }";
-    let job = Job::new(&Shape { source, ..Shape::default() });
+    // Whether the partitions that were there first had events makes no difference.
+    for before in [10, 0] {
+        let source = "start: latest, options: { topic.metadata.refresh.interval.ms: 1000 }";
+        let job = Job::new(&Shape { source, ..Shape::default() });
+        let host = Host::start(&job.workspace);
+        assigned(&host, 2);
+        job.client.produce(&job.source, events(0, 0).into_iter().take(before));
+        job.records(&host, before);
+        job.client.grow(&job.source, 4);
+        job.client.produce(&job.source, events(3, 0));
+        job.records(&host, before + 10);
+        assert!(host.stop().success());
+    }
+}
+
+/// Deletes a topic that a running view has read ten events of, and makes it again with five others in it.
+fn made_anew(policy: &str) -> (Host, Job) {
+    let source = format!(
+        "start: earliest, out_of_range: {policy}, options: {{ topic.metadata.refresh.interval.ms: 1000 }}"
+    );
+    let job = Job::new(&Shape { source: &source, ..Shape::default() });
+    job.client.produce(&job.source, events(0, 0));
     let host = Host::start(&job.workspace);
-    assigned(&host, 2);
-    job.client.grow(&job.source, 4);
-    job.client.produce(&job.source, events(3, 0));
     job.records(&host, 10);
-    assert!(host.stop().success());
+    job.client.delete(&job.source);
+    job.client.create(&job.source, 2, &[]);
+    job.client.produce(&job.source, events(0, 100).into_iter().take(5));
+    (host, job)
 }
 
 #[test]
@@ -238,22 +257,18 @@ fn a_topic_that_was_made_anew_is_another_one() {
     if !kafka::there() {
         return;
     }
-    let source =
-        "start: earliest, out_of_range: earliest, options: { topic.metadata.refresh.interval.ms: 1000 }";
-    let job = Job::new(&Shape { source, ..Shape::default() });
-    job.client.produce(&job.source, events(0, 0));
-    let host = Host::start(&job.workspace);
-    job.records(&host, 10);
-    job.caught_up(&host);
-    job.client.delete(&job.source);
-    job.client.create(&job.source, 2, &[]);
-    job.client.produce(&job.source, events(0, 0).into_iter().take(5));
-    eventually("the live host says so or takes the new events", || {
-        let view = host.view(VIEW);
-        let said = view["state"] == "paused" || view["state"] == "failed";
-        (said || job.client.read(&job.output).len() >= 15).then_some(())
-    });
-    assert_eq!(host.get("/livez").status, 200);
-    let view: Value = host.view(VIEW);
-    assert!(host.stop().success(), "{view}");
+    for policy in ["stop", "earliest"] {
+        let (host, job) = made_anew(policy);
+        let view = host.view_when(VIEW, "it says what has happened", |view| view["state"] == "paused");
+        let reason = view["reason"].as_str().unwrap();
+        assert!(reason.contains(&job.source) && reason.contains("made anew"), "{reason}");
+        assert_eq!(host.get("/livez").status, 200);
+        assert_eq!(job.client.read(&job.output).len(), 10);
+        // What the reason says is what helps.
+        assert!(reason.contains("host rewind"), "{reason}");
+        rewind(&job, &host, "earliest");
+        let records = job.records(&host, 15);
+        assert_eq!(epochs(&records), BTreeMap::from([(0, 10), (1, 5)]));
+        assert!(host.stop().success());
+    }
 }

@@ -125,9 +125,12 @@ fn plain(servers: &str, name: &str, encoding: bool) {
                 key.clear();
                 encoder.key(&batch, row, &mut key);
             }
-            let headers =
-                OwnedHeaders::new_with_capacity(1).insert(Header { key: "millrace", value: Some(identity.as_str()) });
-            let mut next = BaseRecord::with_opaque_to(TOPIC, Box::new(record)).key(&key).payload(&value).headers(headers);
+            let headers = OwnedHeaders::new_with_capacity(1)
+                .insert(Header { key: "millrace", value: Some(identity.as_str()) });
+            let mut next = BaseRecord::with_opaque_to(TOPIC, Box::new(record))
+                .key(&key)
+                .payload(&value)
+                .headers(headers);
             while let Err((_, again)) = producer.send(next) {
                 next = again;
                 std::thread::park_timeout(Duration::from_millis(1));
@@ -200,7 +203,9 @@ fn stream(servers: &str, name: &str, exactly_once: bool) {
     let output = open(servers, directory.path(), exactly_once);
     let options = Arc::new(options());
     let mut batches: Vec<Vec<Arc<FeatureBatch>>> = (0..LANES)
-        .map(|lane| (0..BATCHES / LANES).map(|number| Arc::new(batch(number * ROWS, &format!("p-{lane}")))).collect())
+        .map(|lane| {
+            (0..BATCHES / LANES).map(|number| Arc::new(batch(number * ROWS, &format!("p-{lane}")))).collect()
+        })
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
     measure(name, ROWS * BATCHES, || {
@@ -211,7 +216,12 @@ fn stream(servers: &str, name: &str, exactly_once: bool) {
                 let mut waiting = std::collections::VecDeque::new();
                 for batch in batches {
                     let options = Arc::clone(&options);
-                    waiting.push_back(output.emit(Emission { batch, applied: Applied::default(), options, epoch: 0 }));
+                    waiting.push_back(output.emit(Emission {
+                        batch,
+                        applied: Applied::default(),
+                        options,
+                        epoch: 0,
+                    }));
                     if waiting.len() == 4 {
                         waiting.pop_front().expect("there are four").await.expect("the broker is there");
                     }
@@ -237,7 +247,10 @@ fn batch(first: u64, partition: &str) -> FeatureBatch {
         source: "ad_impressions".into(),
         id: "50475ab4990e5b0a50475ab4990e5b0a".into(),
         keys: vec![Field::required("user_id", DataType::String)],
-        features: vec![Field::nullable("impression", DataType::Int64), Field::nullable("ad_id", DataType::Int64)],
+        features: vec![
+            Field::nullable("impression", DataType::Int64),
+            Field::nullable("ad_id", DataType::Int64),
+        ],
         ttl_micros: None,
         online: true,
     };

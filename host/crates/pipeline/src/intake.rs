@@ -393,6 +393,10 @@ impl Intake {
                 None => return false,
             }
         }
+        let untaken: usize = state.lanes.values().map(Lane::untaken).sum();
+        if untaken > 0 && untaken + weight > self.settings.ahead_bytes {
+            return false;
+        }
         // One batch that is larger than the whole budget still goes through an empty buffer.
         while state.bytes > 0 && state.bytes + weight > self.settings.buffer_bytes {
             match state.lanes.values_mut().find_map(Lane::drop_oldest) {

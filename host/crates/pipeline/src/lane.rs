@@ -58,6 +58,8 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Lane {
     entries: VecDeque<Entry>,
+    /// Bytes of entries that no view has taken.
+    untaken: usize,
     /// Sequence number of the oldest entry.
     first: u64,
     /// What lies before the oldest entry; `None` = nothing, the entries begin at the beginning.
@@ -115,8 +117,14 @@ impl Lane {
         // Numbers go on: a cursor that comes back must not take one batch for another.
         self.first += self.entries.len() as u64;
         let freed = self.entries.drain(..).map(|entry| entry.weight).sum();
+        self.untaken = 0;
         (self.is_open, self.base, self.head) = (false, None, None);
         freed
+    }
+
+    /// Bytes of batches that no view has taken.
+    pub(crate) fn untaken(&self) -> usize {
+        self.untaken
     }
 
     /// Number of batches.
@@ -157,8 +165,9 @@ impl Lane {
             Place::Shared(sequence) => match self.entry(sequence) {
                 Some(entry) => {
                     entry.wanted -= 1;
-                    entry.taken = true;
-                    let events = Arc::clone(&entry.events);
+                    let first = !std::mem::replace(&mut entry.taken, true);
+                    let (events, weight) = (Arc::clone(&entry.events), entry.weight);
+                    self.untaken -= if first { weight } else { 0 };
                     if let Some(cursor) = self.cursors.get_mut(&id) {
                         cursor.waiting = false;
                         cursor.place = Place::Shared(sequence + 1);
@@ -179,6 +188,7 @@ impl Lane {
             self.base = self.head;
             return Vec::new();
         }
+        self.untaken += weight;
         self.entries.push_back(Entry { events, weight, wanted: self.shared, taken: false });
         self.waiting_wakers()
     }
@@ -270,6 +280,7 @@ impl Lane {
 
     fn pop(&mut self) -> Option<usize> {
         let entry = self.entries.pop_front()?;
+        debug_assert!(entry.taken, "a batch stays until a view has taken it");
         self.first += 1;
         self.base = Some(entry.events.raw.covers.through);
         Some(entry.weight)

@@ -44,6 +44,9 @@ pub struct FlowSettings {
     /// Bytes of decoded batches kept for each source, for views that are not the fastest; a view that falls further
     /// behind reads the source again on its own.
     pub buffer_bytes: usize,
+    /// Bytes of decoded batches for each source that no view has taken yet: the reader waits beyond. With fewer, threads
+    /// that transform find nothing to do; with more, batches leave the processor's cache before they are used.
+    pub ahead_bytes: usize,
     /// Decoded batches kept for each source partition at most.
     pub buffer_batches: usize,
     /// Batches of one view and partition that may wait for their emission at a time.
@@ -72,6 +75,7 @@ impl Default for FlowSettings {
             batch_rows: 8192,
             batch_bytes: 1 << 20,
             buffer_bytes: 64 << 20,
+            ahead_bytes: 8 << 20,
             buffer_batches: 1024,
             in_flight: 4,
             idle_rest: Duration::from_secs(10),

@@ -80,6 +80,9 @@ impl Demo {
             fs::read_to_string(&view).with_context(|| format!("cannot read {}", view.display()))?;
         let create = format!("create: {{ partitions: {PARTITIONS}, replication: 1 }}");
         let changes = [
+            // Built already, where its source is; and this version keeps nothing offline.
+            ("    build: { rust: ad_impressions }\n".to_owned(), String::new()),
+            ("  offline: true\n".to_owned(), String::new()),
             (
                 "  push: {}\n".to_owned(),
                 format!("  kafka: {{ connection: main, topic: {TOPIC}, start: earliest }}\n"),
@@ -104,14 +107,9 @@ impl Demo {
             .with_context(|| format!("cannot write {}", self.settings.display()))
     }
 
-    fn run(&mut self) -> anyhow::Result<()> {
-        say(&format!("producing ad impressions into topic {TOPIC}, {RATE} a second, keyed by user"));
-        let mut producer = self.producer(EVENTS)?;
-        // Gives up at once if the topic cannot be made.
-        thread::park_timeout(Duration::from_millis(500));
-        if let Some(status) = producer.0.try_wait()? {
-            bail!("the producer stopped at once: {status}");
-        }
+    fn run(&self) -> anyhow::Result<()> {
+        say(&format!("making topic {TOPIC} with {PARTITIONS} partitions, and a first event in it"));
+        self.producer(1)?.finish()?;
         run(
             "host check --connect",
             Command::new(&self.host)
@@ -121,22 +119,22 @@ impl Demo {
         )?;
         let job = DemoHost::start(&self.host, &self.folder, &self.views, Some(&self.settings))?;
         say(&format!("an application in Python reads topic {OUTPUT_TOPIC}"));
-        let mut application = self.application(EVENTS, 5)?;
+        let mut application = self.application(EVENTS + 1, 5)?;
+        say(&format!("producing {EVENTS} ad impressions, {RATE} a second, keyed by user"));
+        let producer = self.producer(EVENTS)?;
         thread::park_timeout(KILL_AFTER);
         say("killing the host (kill -9) and starting it again, while events keep coming");
         job.kill()?;
         let job = DemoHost::start(&self.host, &self.folder, &self.views, Some(&self.settings))?;
-        let status = producer.0.wait().context("cannot wait for the producer")?;
-        if !status.success() {
-            bail!("the producer ended with {status}");
-        }
+        producer.finish()?;
         let ended = wait(END_LIMIT, || Ok(application.0.try_wait()?))
             .context("the application did not see every event")?;
         if !ended.success() {
             bail!("the application ended with {ended}");
         }
         println!(
-            "{EVENTS} events produced, one record for each: nothing lost; repeats are told apart by one header"
+            "{} events produced, one record for each: nothing lost; repeats are told apart by one header",
+            EVENTS + 1
         );
         say("reading a user's feature vector from the host");
         println!("{}", read(&job.url, "u7")?);
@@ -200,6 +198,17 @@ impl Demo {
 
 /// A process that ends with the demo, whatever becomes of it.
 struct Running(Child);
+
+impl Running {
+    /// Waits until it has done its work.
+    fn finish(mut self) -> anyhow::Result<()> {
+        let status = self.0.wait().context("cannot wait for the producer")?;
+        if !status.success() {
+            bail!("the producer ended with {status}");
+        }
+        Ok(())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -91,16 +91,18 @@ impl KafkaDeadLetters {
         let failed = |error: &KafkaError| self.watch.failure(&self.doing(), error);
         let deadline = Instant::now() + WRITE_LIMIT;
         let late = || {
-            let late = || Failure::retry(format!("{}: the broker does not acknowledge in time", self.doing()));
+            let late =
+                || Failure::retry(format!("{}: the broker does not acknowledge in time", self.doing()));
             self.watch.trouble().unwrap_or_else(late)
         };
         let outcome = Arc::new(Outcome::default());
         for letter in letters {
             let (headers, payload) = record(letter, writer.max_message);
             outcome.waiting.fetch_add(1, Ordering::AcqRel);
-            let mut record = BaseRecord::<(), [u8], _>::with_opaque_to(&self.options.topic, Arc::clone(&outcome))
-                .payload(payload)
-                .headers(headers);
+            let mut record =
+                BaseRecord::<(), [u8], _>::with_opaque_to(&self.options.topic, Arc::clone(&outcome))
+                    .payload(payload)
+                    .headers(headers);
             loop {
                 match writer.producer.send(record) {
                     Ok(()) => break,
@@ -155,7 +157,9 @@ impl Writer {
         let max_message = match options.max_message_bytes {
             Some(known) => known,
             None => match topics.settings(&options.topic) {
-                Ok(settings) => settings.map_or(DEFAULT_MAX_MESSAGE_BYTES, |settings| settings.max_message_bytes),
+                Ok(settings) => {
+                    settings.map_or(DEFAULT_MAX_MESSAGE_BYTES, |settings| settings.max_message_bytes)
+                }
                 Err(failure) if failure.disposition == Disposition::Retry => return Err(failure),
                 Err(_) => DEFAULT_MAX_MESSAGE_BYTES,
             },
@@ -169,7 +173,9 @@ impl Writer {
             .set("message.max.bytes", max_message.to_string())
             .set("delivery.report.only.error", "false");
         let producer = BaseProducer::from_config_and_context(&config, Context { watch: watch.clone() })
-            .map_err(|error| watch.failure(&format!("write dead letters to topic `{}`", options.topic), &error))?;
+            .map_err(|error| {
+                watch.failure(&format!("write dead letters to topic `{}`", options.topic), &error)
+            })?;
         Ok(Self { producer, max_message })
     }
 }
@@ -195,9 +201,10 @@ fn record<'a>(letter: &DeadLetter<'a>, max_message: usize) -> (OwnedHeaders, &'a
     if payload.len() < letter.payload.len() {
         fields.push(("payload_bytes", &length));
     }
-    let headers = fields.iter().fold(OwnedHeaders::new_with_capacity(fields.len()), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(*value) })
-    });
+    let headers =
+        fields.iter().fold(OwnedHeaders::new_with_capacity(fields.len()), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(*value) })
+        });
     (headers, payload)
 }
 

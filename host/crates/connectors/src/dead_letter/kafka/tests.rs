@@ -65,9 +65,11 @@ fn read(mock: &MockCluster<'static, DefaultProducerContext>, count: usize) -> Ve
         assert!(since.elapsed() < WRITE_LIMIT, "the topic can be read");
         let Some(record) = consumer.poll(POLL).transpose().unwrap() else { continue };
         assert_eq!(record.key(), None);
-        let headers = record.headers().unwrap().iter().map(|header| {
-            format!("{}={}", header.key, String::from_utf8_lossy(header.value.unwrap()))
-        });
+        let headers = record
+            .headers()
+            .unwrap()
+            .iter()
+            .map(|header| format!("{}={}", header.key, String::from_utf8_lossy(header.value.unwrap())));
         records.push((record.payload().unwrap().to_vec(), headers.collect::<Vec<_>>().join(" ")));
     }
     records

@@ -46,6 +46,8 @@ pub(super) struct Batch {
     pub(super) next_row: usize,
     /// Rows before `next_row` that made no record.
     pub(super) unused: usize,
+    /// Bytes of keys and values that were handed over.
+    pub(super) bytes: usize,
     pub(super) ticket: Arc<Ticket>,
 }
 
@@ -157,6 +159,14 @@ impl Lane {
         failed
     }
 
+    /// The partition begins anew, from wherever its position is: it was rewound, or had been another host's.
+    pub(super) fn forget(&self) {
+        let mut progress = self.progress();
+        if progress.in_flight.is_empty() {
+            progress.failed_from = None;
+        }
+    }
+
     /// Whether anything is under way.
     pub(super) fn is_busy(&self) -> bool {
         !self.progress().in_flight.is_empty()
@@ -173,7 +183,11 @@ impl Lane {
 
 impl Sending {
     /// An encoder for a batch, and the buffer to write to.
-    pub(super) fn encoder(&mut self, view: &ViewRef, options: &Arc<OutputOptions>) -> (&mut RecordEncoder, &mut Vec<u8>) {
+    pub(super) fn encoder(
+        &mut self,
+        view: &ViewRef,
+        options: &Arc<OutputOptions>,
+    ) -> (&mut RecordEncoder, &mut Vec<u8>) {
         let fits = |known: &(ViewRef, Arc<OutputOptions>, RecordEncoder)| {
             Arc::ptr_eq(&known.0, view) && Arc::ptr_eq(&known.1, options)
         };
@@ -189,6 +203,7 @@ impl Sending {
 impl Batch {
     /// Nothing more of it is handed over. Whether it is complete with that.
     pub(super) fn close(&self) -> bool {
+        self.ticket.count(self.next_row - self.unused, self.bytes);
         Ticket::close(&self.ticket, self.unused + self.emission.batch.len() - self.next_row)
     }
 }

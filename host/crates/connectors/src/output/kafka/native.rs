@@ -39,6 +39,8 @@ pub(super) struct Record<'a> {
 pub(super) struct Polled {
     /// Batches whose records are all accounted for.
     pub(super) complete: Vec<Arc<Ticket>>,
+    /// Number of records that were heard of.
+    pub(super) reported: u64,
     /// The first error that a record came back with, or that the whole client has.
     pub(super) failed: Option<Code>,
 }
@@ -68,7 +70,8 @@ impl Producer {
         for topic in topics {
             let name = CString::new(*topic)?;
             // SAFETY: as above; a null configuration means the client's own.
-            let topic = NonNull::new(unsafe { sys::rd_kafka_topic_new(native, name.as_ptr(), ptr::null_mut()) });
+            let topic =
+                NonNull::new(unsafe { sys::rd_kafka_topic_new(native, name.as_ptr(), ptr::null_mut()) });
             producer.topics.push(topic.ok_or(KafkaError::MessageProduction(Code::InvalidTopic))?);
         }
         Ok(producer)
@@ -98,7 +101,12 @@ impl Producer {
     ///
     /// `ticket` is null, or lives until the record is accounted for.
     #[inline]
-    unsafe fn produce_raw(&self, topic: usize, record: &Record<'_>, ticket: *const c_void) -> Result<(), Code> {
+    unsafe fn produce_raw(
+        &self,
+        topic: usize,
+        record: &Record<'_>,
+        ticket: *const c_void,
+    ) -> Result<(), Code> {
         let (name, header) = record.header;
         let name_len = name.to_bytes().len().cast_signed();
         // SAFETY: all pointers are valid for their lengths during the calls, and librdkafka copies what they point to.
@@ -141,7 +149,8 @@ impl Producer {
         // More may be waiting; but those who wait for these should not wait for all.
         for _ in 0..MAX_EVENTS {
             // SAFETY: the queue is ours; the event is destroyed below.
-            let Some(event) = NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.queue.as_ptr(), wait) }) else {
+            let Some(event) = NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.queue.as_ptr(), wait) })
+            else {
                 break;
             };
             wait = 0;
@@ -162,6 +171,14 @@ impl Producer {
     pub(super) fn wake(&self) {
         // SAFETY: the queue is ours.
         unsafe { sys::rd_kafka_queue_yield(self.queue.as_ptr()) };
+    }
+
+    /// Has the client send what it holds now, whatever its linger. Takes this long, unless nothing is outstanding.
+    pub(super) fn push(&self, wait: Duration) {
+        let milliseconds = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: the client is alive. The call raises a flag that the broker threads look at when they are woken, and
+        // lowers it when it returns; that records are outstanding by then is no error here.
+        unsafe { sys::rd_kafka_flush(self.client.client().native_ptr(), milliseconds) };
     }
 
     /// Gives up all records; they come back as failed through [`Producer::poll`].
@@ -192,7 +209,9 @@ impl Producer {
         let (mut facility, mut message, mut level) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the event is alive and a log line; the texts live as long as it does.
         let (facility, message) = unsafe {
-            if sys::rd_kafka_event_log(event.as_ptr(), &raw mut facility, &raw mut message, &raw mut level) != 0 {
+            if sys::rd_kafka_event_log(event.as_ptr(), &raw mut facility, &raw mut message, &raw mut level)
+                != 0
+            {
                 return;
             }
             (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(message).to_string_lossy())
@@ -259,6 +278,7 @@ fn reports(event: NonNull<sys::rd_kafka_event_t>, polled: &mut Polled) {
         if !run.0.is_null() {
             // SAFETY: `run.0` was given to `produce` with `run.1` records that are reported here for the first time.
             polled.complete.extend(unsafe { Ticket::count_off(run.0, run.1) });
+            polled.reported += run.1 as u64;
         }
         if message.is_none() {
             return;

@@ -28,7 +28,8 @@ enum Mode {
 
 impl KafkaOutput {
     /// Looks at the topic, makes it if the options say so, and starts. While no broker answers, it starts all the same, and
-    /// what is emitted fails until one does. Blocks.
+    /// what is emitted fails until one does; only with [`super::Progress::Topic`] it fails then, for it would not know any
+    /// position. Blocks.
     ///
     /// Stops with words if the topic is missing, may not be written, or settings are wrong.
     pub fn open(options: KafkaOutputOptions) -> Result<Arc<Self>, Failure> {

@@ -96,8 +96,7 @@ impl Log {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("allow.auto.create.topics", "false");
-        let consumer: BaseConsumer<Watch> =
-            config.create_with_context(self.watch.clone()).map_err(failed)?;
+        let consumer: BaseConsumer<Watch> = config.create_with_context(self.watch.clone()).map_err(failed)?;
         let (low, end) = consumer.fetch_watermarks(PROGRESS_TOPIC, 0, READ_LIMIT).map_err(failed)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(PROGRESS_TOPIC, 0, Offset::Offset(low)).map_err(failed)?;
@@ -137,7 +136,8 @@ impl Log {
             }
             // The client's own position counts those too.
             let position = consumer.position().map_err(failed)?;
-            if let Some(Offset::Offset(offset)) = position.elements().first().map(|element| element.offset()) {
+            if let Some(Offset::Offset(offset)) = position.elements().first().map(|element| element.offset())
+            {
                 at = at.max(offset);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::error::Failure;
@@ -14,6 +15,9 @@ use crate::kafka::{Watch, error};
 
 /// Bytes that a record takes in a request beside key, value and header value, generously.
 pub(super) const RECORD_OVERHEAD: usize = 200;
+
+/// How long the client is given to begin to send: long enough for a thread to wake on a busy machine.
+const PUSH: Duration = Duration::from_millis(1);
 
 /// What a producer of transactions has beside.
 pub(super) struct Transactional {
@@ -31,11 +35,27 @@ pub(super) struct Session {
     pub(super) max_record: usize,
     limit: Limit,
     failed: Mutex<Option<Code>>,
+    /// Records that were handed over.
+    handed: AtomicU64,
+    /// See [`Session::push`].
+    pushes: bool,
+}
+
+/// How far a session's deliveries are; the delivery thread's.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    reported: u64,
+    /// Records that had been handed over when the client was told to send the last time.
+    pushed: u64,
 }
 
 impl Session {
     /// Looks at the topic and makes a producer for it. Blocks.
-    pub(super) fn open(options: &KafkaOutputOptions, watch: &Watch, transactional: Option<&Transactional>) -> Result<Self, Failure> {
+    pub(super) fn open(
+        options: &KafkaOutputOptions,
+        watch: &Watch,
+        transactional: Option<&Transactional>,
+    ) -> Result<Self, Failure> {
         let limit = topic::limit(options, watch)?;
         let max_message = limit.bytes;
         let mut config = options.producer(max_message);
@@ -45,11 +65,36 @@ impl Session {
             config.set("transaction.timeout.ms", transactional.timeout.as_millis().to_string());
             topics.extend(transactional.progress_topic);
         }
-        let configured = config.get("message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(max_message);
+        let configured =
+            config.get("message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(max_message);
         let producer = Producer::open(&config, &topics, watch.clone())
             .map_err(|error| watch.failure(&options.doing(), &error))?;
         let max_record = max_message.min(configured).saturating_sub(RECORD_OVERHEAD);
-        Ok(Self { producer, max_record, limit, failed: Mutex::new(None) })
+        let pushes = options.pushes() && transactional.is_none();
+        Ok(Self { producer, max_record, limit, failed: Mutex::new(None), handed: AtomicU64::new(0), pushes })
+    }
+
+    /// Records were handed over.
+    pub(super) fn handed_over(&self, records: usize) {
+        self.handed.fetch_add(records as u64, Ordering::AcqRel);
+        if self.pushes {
+            self.producer.wake();
+        }
+    }
+
+    /// Records were reported. Has the client send what waits, once everything is back that it was told to send before.
+    ///
+    /// An idempotent producer has one request under way for each partition. With a linger of 0 librdkafka spends that
+    /// time in a busy loop as soon as further records wait, which costs more than all else that it does with them. With
+    /// a long one and a push when the last one is done, records that come meanwhile gather into one request, and a
+    /// single record on an idle stream goes at once.
+    pub(super) fn push(&self, deliveries: &mut Deliveries, reported: u64) {
+        deliveries.reported += reported;
+        let handed = self.handed.load(Ordering::Acquire);
+        if self.pushes && deliveries.reported >= deliveries.pushed && handed > deliveries.reported {
+            deliveries.pushed = handed;
+            self.producer.push(PUSH);
+        }
     }
 
     /// The producer refused a record, not for want of room.

@@ -99,10 +99,15 @@ impl Stream {
         self.shared.keeper.position(partition)
     }
 
-    pub(super) fn rewind(&self, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
-        // Whatever failed before is told anew, from elsewhere.
-        self.shared.lanes().remove(partition);
-        self.shared.keeper.rewind(partition, to, epoch)
+    pub(super) fn rewind(
+        &self,
+        partition: &Partition,
+        to: Option<Position>,
+        epoch: u32,
+    ) -> Result<(), Failure> {
+        self.shared.keeper.rewind(partition, to, epoch)?;
+        self.shared.lane(partition).forget();
+        Ok(())
     }
 
     pub(super) fn emit(&self, emission: Emission) -> BoxFuture<'static, Answer> {
@@ -164,7 +169,15 @@ impl Emitter {
             return Ok(Some(ticket));
         }
         let identities = Identities::new(&emission.batch, emission.epoch);
-        let batch = Batch { emission, identities, skip, next_row: 0, unused: 0, ticket: Arc::clone(&ticket) };
+        let batch = Batch {
+            emission,
+            identities,
+            skip,
+            next_row: 0,
+            unused: 0,
+            bytes: 0,
+            ticket: Arc::clone(&ticket),
+        };
         sending.waiting.push_back(batch);
         self.hand_over(session, &lane, &mut sending);
         Ok(Some(ticket))
@@ -179,7 +192,10 @@ impl Emitter {
                 sending.waiting.push_front(batch);
                 return;
             }
-            match self.records(session, sending, &mut batch) {
+            let before = batch.next_row - batch.unused;
+            let outcome = self.records(session, sending, &mut batch);
+            session.handed_over(batch.next_row - batch.unused - before);
+            match outcome {
                 Ok(Handed::All) => {
                     if batch.close() {
                         self.complete(&batch.ticket);
@@ -204,7 +220,6 @@ impl Emitter {
         let Emission { batch: rows, applied, options, epoch } = &batch.emission;
         let (encoder, buffer) = sending.encoder(&rows.view, options);
         let (from, skip) = (batch.next_row, batch.skip.filter(|skip| *skip >= rows.covers.first));
-        let mut bytes = 0;
         for row in from..rows.len() {
             if skip.is_some_and(|skip| rows.positions.bytes_at(row) <= skip.as_bytes()) {
                 batch.next_row += 1;
@@ -232,16 +247,12 @@ impl Emitter {
             match session.producer.produce(&record, &batch.ticket) {
                 Ok(()) => {
                     batch.next_row += 1;
-                    bytes += value_end;
+                    batch.bytes += value_end;
                 }
-                Err(Code::QueueFull) => {
-                    self.metrics.bytes.inc_by(bytes as u64);
-                    return Ok(Handed::Stuck);
-                }
+                Err(Code::QueueFull) => return Ok(Handed::Stuck),
                 Err(code) => return Err(code),
             }
         }
-        self.metrics.bytes.inc_by(bytes as u64);
         Ok(Handed::All)
     }
 
@@ -264,8 +275,7 @@ impl Emitter {
             return;
         }
         for done in ticket.lane.acknowledged(ticket, &*self.keeper) {
-            self.metrics.delivery_seconds.observe(done.since.elapsed().as_secs_f64());
-            done.answer(Ok(()));
+            done.done(&self.metrics);
         }
     }
 
@@ -284,7 +294,9 @@ impl Emitter {
         let mut lanes = self.lanes();
         match lanes.get(partition) {
             Some(lane) => Arc::clone(lane),
-            None => Arc::clone(lanes.entry(partition.clone()).or_insert_with(|| Lane::new(partition.clone()))),
+            None => {
+                Arc::clone(lanes.entry(partition.clone()).or_insert_with(|| Lane::new(partition.clone())))
+            }
         }
     }
 

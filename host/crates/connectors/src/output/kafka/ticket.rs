@@ -9,6 +9,7 @@ use model::error::Failure;
 use model::position::{Covers, Position};
 
 use super::lane::Lane;
+use crate::kafka::OutputMetrics;
 
 /// An answer to one emission.
 pub(super) type Answer = Result<(), Failure>;
@@ -24,8 +25,10 @@ pub(super) struct Ticket {
     pub(super) lane: Arc<Lane>,
     pub(super) first: Position,
     pub(super) through: Position,
-    /// Since when, for metrics.
-    pub(super) since: Instant,
+    /// Since when, how many records and how many bytes of keys and values, for metrics.
+    since: Instant,
+    records: AtomicUsize,
+    bytes: AtomicUsize,
     waiting: Mutex<Waiting>,
 }
 
@@ -47,6 +50,8 @@ impl Ticket {
             first: covers.first,
             through: covers.through,
             since: Instant::now(),
+            records: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             waiting: Mutex::default(),
         });
         // Given back by whoever counts off the last.
@@ -71,6 +76,20 @@ impl Ticket {
         debug_assert!(before >= records, "no record is accounted for twice");
         // SAFETY: the reference that `open` set aside; nobody counts after the last.
         (before == records).then(|| unsafe { Arc::from_raw(ticket) })
+    }
+
+    /// Notes what was handed over.
+    pub(super) fn count(&self, records: usize, bytes: usize) {
+        self.records.store(records, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Tells that it is done, and counts it.
+    pub(super) fn done(&self, metrics: &OutputMetrics) {
+        metrics.delivery_seconds.observe(self.since.elapsed().as_secs_f64());
+        metrics.records.inc_by(self.records.load(Ordering::Relaxed) as u64);
+        metrics.bytes.inc_by(self.bytes.load(Ordering::Relaxed) as u64);
+        self.answer(Ok(()));
     }
 
     /// One of its records failed.

@@ -73,7 +73,12 @@ impl Committer {
     /// Runs a transaction. After a failure this is of no more use, and what became of the transaction is unknown.
     ///
     /// `marks`: how far each partition is with it.
-    pub(super) fn commit(&self, queue: &Queue, waiting: &[Waiting], marks: &[(Partition, Mark)]) -> Result<(), Failure> {
+    pub(super) fn commit(
+        &self,
+        queue: &Queue,
+        waiting: &[Waiting],
+        marks: &[(Partition, Mark)],
+    ) -> Result<(), Failure> {
         let doing = queue.options.doing();
         let producer = &self.session().producer;
         let since = Instant::now();
@@ -97,10 +102,8 @@ impl Committer {
                 self.watchdog.call(PATIENCE, move || theirs.producer.client().commit_transaction(LIMIT));
             return settled(queue, &doing, committed.map_err(|_| hangs(&doing))?);
         };
-        let through: Vec<(Partition, Position)> = marks
-            .iter()
-            .filter_map(|(partition, mark)| Some((partition.clone(), mark.through?)))
-            .collect();
+        let through: Vec<(Partition, Position)> =
+            marks.iter().filter_map(|(partition, mark)| Some((partition.clone(), mark.through?))).collect();
         // Until this is dropped the group commits nothing by itself.
         let mut offsets = group.transaction(view, &through)?;
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -123,7 +126,13 @@ impl Committer {
     }
 
     /// Hands a record over, waiting for room.
-    fn produce(&self, queue: &Queue, topic: usize, record: &Record<'_>, since: Instant) -> Result<(), Failure> {
+    fn produce(
+        &self,
+        queue: &Queue,
+        topic: usize,
+        record: &Record<'_>,
+        since: Instant,
+    ) -> Result<(), Failure> {
         loop {
             match self.session().producer.produce_unwatched(topic, record) {
                 Ok(()) => return Ok(()),

@@ -128,18 +128,27 @@ impl Transactions {
         kept.position(partition)
     }
 
-    pub(super) fn rewind(&self, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
-        self.shared.lanes().remove(partition);
+    pub(super) fn rewind(
+        &self,
+        partition: &Partition,
+        to: Option<Position>,
+        epoch: u32,
+    ) -> Result<(), Failure> {
+        self.shared.kept.forget_idle(partition);
         if let Truth::Group { .. } = self.shared.kept.truth {
-            return self.shared.kept.rewind(partition, to, epoch);
+            self.shared.kept.rewind(partition, to, epoch)?;
+        } else {
+            let (answer, answered) = std::sync::mpsc::sync_channel(1);
+            let mark = Mark { through: to, epoch };
+            self.shared.lock().rewinds.push(Rewind { partition: partition.clone(), mark, answer });
+            self.shared.wake.notify_one();
+            answered.recv_timeout(REWIND_LIMIT).unwrap_or_else(|_| {
+                let view = &self.shared.options.view;
+                Err(Failure::retry(format!("rewind view `{view}`: the transaction takes too long")))
+            })?;
         }
-        let (answer, answered) = std::sync::mpsc::sync_channel(1);
-        let mark = Mark { through: to, epoch };
-        self.shared.lock().rewinds.push(Rewind { partition: partition.clone(), mark, answer });
-        self.shared.wake.notify_one();
-        answered.recv_timeout(REWIND_LIMIT).unwrap_or_else(|_| {
-            Err(Failure::retry(format!("rewind view `{}`: the transaction takes too long", self.shared.options.view)))
-        })
+        self.shared.lane(partition).forget();
+        Ok(())
     }
 
     pub(super) fn emit(&self, emission: &Emission) -> BoxFuture<'static, Answer> {
@@ -194,7 +203,10 @@ impl Queue {
             state.max_record
         };
         if !self.kept.is_current(&batch.partition) {
-            return refused(Failure::retry(format!("{}: progress is still being read", self.options.doing())));
+            return refused(Failure::retry(format!(
+                "{}: progress is still being read",
+                self.options.doing()
+            )));
         }
         let (ticket, skip) = match lane.admit(batch, &self.kept) {
             Admission::Done => {
@@ -278,8 +290,14 @@ impl Queue {
             let (back, waited) =
                 self.wake.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner);
             state = back;
-            if waited.timed_out() && self.kept.is_behind() {
-                return Some(Next::default());
+            if waited.timed_out() {
+                self.lanes()
+                    .values()
+                    .filter(|lane| !self.kept.holds(&lane.partition))
+                    .for_each(|lane| lane.forget());
+                if self.kept.is_behind() {
+                    return Some(Next::default());
+                }
             }
         }
     }
@@ -311,7 +329,9 @@ impl Queue {
         let mut lanes = self.lanes();
         match lanes.get(partition) {
             Some(lane) => Arc::clone(lane),
-            None => Arc::clone(lanes.entry(partition.clone()).or_insert_with(|| Lane::new(partition.clone()))),
+            None => {
+                Arc::clone(lanes.entry(partition.clone()).or_insert_with(|| Lane::new(partition.clone())))
+            }
         }
     }
 
@@ -371,7 +391,12 @@ fn run(queue: &Arc<Queue>, mut committer: Option<Committer>) {
     }
 }
 
-fn transact(queue: &Queue, committer: &Committer, next: &Next, marks: &[(Partition, Mark)]) -> Result<(), Failure> {
+fn transact(
+    queue: &Queue,
+    committer: &Committer,
+    next: &Next,
+    marks: &[(Partition, Mark)],
+) -> Result<(), Failure> {
     if queue.kept.is_behind() {
         queue.kept.refresh(&[], Duration::ZERO)?;
     }
@@ -403,11 +428,9 @@ fn committed(queue: &Queue, next: Next, marks: &[(Partition, Mark)]) {
     }
     for waiting in next.waiting {
         Ticket::close(&waiting.ticket, 0);
-        queue.metrics.records.inc_by(waiting.encoded.len() as u64);
-        queue.metrics.bytes.inc_by(waiting.encoded.size() as u64);
+        waiting.ticket.count(waiting.encoded.len(), waiting.encoded.size());
         for done in waiting.ticket.lane.acknowledged(&waiting.ticket, &queue.kept) {
-            queue.metrics.delivery_seconds.observe(done.since.elapsed().as_secs_f64());
-            done.answer(Ok(()));
+            done.done(&queue.metrics);
         }
     }
     for rewind in next.rewinds {
@@ -425,7 +448,8 @@ fn recover(
     failed: Vec<Arc<Ticket>>,
 ) -> Option<Committer> {
     let tell = |failed: Vec<Arc<Ticket>>| failed.iter().for_each(|ticket| ticket.answer(Err(again(failure))));
-    let lost = queue.stopping.load(Ordering::Acquire) || partitions.iter().any(|partition| !queue.kept.holds(partition));
+    let lost = queue.stopping.load(Ordering::Acquire)
+        || partitions.iter().any(|partition| !queue.kept.holds(partition));
     if failure.disposition == Disposition::Stop || lost || queue.watch.trouble().is_some() {
         tell(failed);
         // The thread tries again by itself.

@@ -72,6 +72,11 @@ impl Transacted {
         }
     }
 
+    /// A partition is set back: what waits to be committed for it counts no more.
+    pub(super) fn forget_idle(&self, partition: &Partition) {
+        self.idle().remove(partition);
+    }
+
     pub(super) fn has_idle(&self) -> bool {
         !self.idle().is_empty()
     }
@@ -152,7 +157,6 @@ impl Keeper for Transacted {
     }
 
     fn rewind(&self, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
-        self.idle().remove(partition);
         match &self.truth {
             Truth::Group { group, view } => group.rewind(view, partition, to, epoch),
             Truth::Topic { .. } => Err(Failure::stop("rewind a partition outside of a transaction")),

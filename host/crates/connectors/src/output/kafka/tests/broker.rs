@@ -206,7 +206,8 @@ fn a_topic_is_made_and_a_missing_one_is_named() {
 #[test]
 fn a_topic_that_takes_little_has_its_larger_records_put_aside() {
     let Some(rig) = Rig::new("small", true) else { return };
-    let new = NewTopic::new(&rig.options.topic, 2, TopicReplication::Fixed(1)).set("max.message.bytes", "3000");
+    let new =
+        NewTopic::new(&rig.options.topic, 2, TopicReplication::Fixed(1)).set("max.message.bytes", "3000");
     rig.runtime.block_on(rig.admin().create_topics(&[new], &AdminOptions::new())).unwrap();
     let output = rig.open();
     rig.emit(&output, &emission("p-0", 0, 99, 0..100));
@@ -230,7 +231,8 @@ fn progress_that_was_aborted_does_not_count() {
         let output = rig.open();
         rig.emit(&output, &batch(partition.as_str(), 0));
         // From now on the broker refuses what the stream believes to be small enough.
-        let smaller = AlterConfig::new(ResourceSpecifier::Topic(&rig.options.topic)).set("max.message.bytes", "3000");
+        let smaller =
+            AlterConfig::new(ResourceSpecifier::Topic(&rig.options.topic)).set("max.message.bytes", "3000");
         rig.runtime.block_on(rig.admin().alter_configs(&[smaller], &AdminOptions::new())).unwrap();
         std::thread::park_timeout(Duration::from_millis(500));
         let large = wide(partition.as_str(), 10, 19, 10..20, 5_000);
@@ -273,7 +275,10 @@ fn a_broker_that_stops_for_longer_than_a_transaction_may_last() {
             let waiting = output.emit(batch(partition.as_str(), first));
             std::thread::park_timeout(Duration::from_secs(14));
             signal("-CONT");
-            drop(rig.runtime.block_on(async { tokio::time::timeout(2 * LIMIT, waiting).await.expect("answers") }));
+            drop(
+                rig.runtime
+                    .block_on(async { tokio::time::timeout(2 * LIMIT, waiting).await.expect("answers") }),
+            );
             rig.emit(&output, &batch(partition.as_str(), first));
             rig.emit(&output, &batch(partition.as_str(), first + 10));
         }

@@ -41,7 +41,9 @@ fn rows_it_has_are_skipped_and_empty_batches_move_the_position() {
 #[test]
 fn batches_handed_over_together_stay_in_order() {
     let rig = Rig::new(&[]);
-    let batches = (0..40).map(|batch| rig.stream.emit(emission("p-0", batch * 50, batch * 50 + 49, batch * 50..batch * 50 + 50)));
+    let batches = (0..40).map(|batch| {
+        rig.stream.emit(emission("p-0", batch * 50, batch * 50 + 49, batch * 50..batch * 50 + 50))
+    });
     let batches: Vec<_> = batches.collect();
     for (number, batch) in batches.into_iter().enumerate() {
         rig.wait(batch).unwrap();
@@ -55,7 +57,9 @@ fn batches_handed_over_together_stay_in_order() {
 #[test]
 fn a_full_queue_makes_futures_wait_and_keeps_the_order() {
     let rig = Rig::new(&[("queue.buffering.max.messages", "7")]);
-    let batches = (0..4).map(|batch| rig.stream.emit(emission("p-0", batch * 50, batch * 50 + 49, batch * 50..batch * 50 + 50)));
+    let batches = (0..4).map(|batch| {
+        rig.stream.emit(emission("p-0", batch * 50, batch * 50 + 49, batch * 50..batch * 50 + 50))
+    });
     let other = rig.stream.emit(emission("p-1", 1_000, 1_049, 1_000..1_050));
     let batches: Vec<_> = batches.chain([other]).collect();
     rig.wait(futures_util::future::join_all(batches)).into_iter().collect::<Result<(), _>>().unwrap();

@@ -57,7 +57,10 @@ impl Rig {
     }
 }
 
-fn open(mock: &MockCluster<'static, rdkafka::producer::DefaultProducerContext>, letters: &Arc<Letters>) -> Arc<KafkaOutput> {
+fn open(
+    mock: &MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
+    letters: &Arc<Letters>,
+) -> Arc<KafkaOutput> {
     let mut options = options(&mock.bootstrap_servers(), [].into(), Arc::clone(letters));
     options.exactly_once = true;
     KafkaOutput::open(options).unwrap()
@@ -67,7 +70,8 @@ fn open(mock: &MockCluster<'static, rdkafka::producer::DefaultProducerContext>, 
 fn what_waits_is_committed_together_and_positions_survive() {
     let rig = Rig::new();
     assert_eq!(rig.position("p-0"), None);
-    let batches = (0..8).map(|batch| emission("p-0", batch * 10, batch * 10 + 9, batch * 10..batch * 10 + 10));
+    let batches =
+        (0..8).map(|batch| emission("p-0", batch * 10, batch * 10 + 9, batch * 10..batch * 10 + 10));
     let other = emission("p-1", 1_000, 1_009, 1_000..1_010);
     let futures: Vec<_> = batches.chain([other]).map(|batch| rig.output.emit(batch)).collect();
     rig.wait(futures_util::future::join_all(futures)).into_iter().collect::<Result<(), _>>().unwrap();

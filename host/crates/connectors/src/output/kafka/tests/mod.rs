@@ -77,9 +77,9 @@ pub(super) struct Letters(Mutex<Vec<(String, u64, usize)>>);
 
 impl DeadLetters for Letters {
     fn write(&self, letters: &[DeadLetter<'_>]) -> Result<(), Failure> {
-        let known = letters.iter().map(|letter| {
-            (letter.code.to_owned(), letter.position.as_u64().unwrap(), letter.payload.len())
-        });
+        let known = letters
+            .iter()
+            .map(|letter| (letter.code.to_owned(), letter.position.as_u64().unwrap(), letter.payload.len()));
         self.0.lock().unwrap().extend(known);
         Ok(())
     }
@@ -223,7 +223,12 @@ pub(super) fn read(bootstrap_servers: &str, topic: &str, partitions: usize) -> V
 }
 
 /// Rows with their position as key that cover `first..=through` of partition `p`.
-pub(super) fn emission(partition: &str, first: u64, through: u64, rows: impl Iterator<Item = u64>) -> Emission {
+pub(super) fn emission(
+    partition: &str,
+    first: u64,
+    through: u64,
+    rows: impl Iterator<Item = u64>,
+) -> Emission {
     wide(partition, first, through, rows, 1)
 }
 

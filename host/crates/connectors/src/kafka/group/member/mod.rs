@@ -1,4 +1,4 @@
-//! The thread of a member: polls, tells the flow what comes and goes, commits, and leaves.
+//! The thread of a member: polls, tells the flow what comes and goes, and leaves. How it commits is in [`commits`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -12,17 +12,19 @@ use model::error::Failure;
 use model::position::Partition;
 use model::source::Assignee;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::callbacks::Happening;
-use super::handle::{Client, Inner, list_of};
-use super::native::{is_member, send_commit};
-use super::options::{GroupProtocol, partition_name, topic_and_number};
-use super::state::{Phase, Slot};
 use crate::kafka::commit::Progress;
 use crate::kafka::error;
+use crate::kafka::group::callbacks::Happening;
+use crate::kafka::group::handle::{Client, Inner};
+use crate::kafka::group::native::is_member;
+use crate::kafka::group::options::{GroupProtocol, partition_name, topic_and_number};
+use crate::kafka::group::state::{Phase, Slot};
+
+mod commits;
 
 /// The longest round of the loop: how late it sees that it is asked for something.
 const ROUND: Duration = Duration::from_millis(50);
@@ -34,16 +36,11 @@ const ASK: Duration = Duration::from_secs(4);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Pause between looks for a topic that does not exist.
 const TOPIC_AGAIN: Duration = Duration::from_secs(3);
-/// Pause between urgent commits, and after one that failed.
-const URGENT_PAUSE: Duration = Duration::from_millis(50);
-const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a client is made anew.
+const MEND_PAUSE: Duration = Duration::from_secs(1);
 /// How long the flow may take to finish what it has begun with partitions that leave; a third of the session if that is
 /// less. Longer, and other hosts wait for them; shorter, and they repeat more.
 const REVOKE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a commit that is on its way is waited for before that.
-const SETTLE_LIMIT: Duration = Duration::from_secs(2);
-/// How long the last commit of such partitions may take beyond that.
-const LAST_COMMIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long leaving may take once everything is committed.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
 /// How long leaving may take in all.
@@ -284,49 +281,9 @@ impl Member {
             self.settle();
             let limit = REVOKE_LIMIT.min(self.inner.session / 3);
             self.assignee.revoked(&known, Instant::now() + limit);
-            // The flow may have taken its time, which is no gap in the loop's.
-            self.last_round = Instant::now();
             self.commit_last(&known);
         }
         self.forget(partitions);
-    }
-
-    /// Waits for the answer of the commit that is on its way: a transaction that finishes while the flow has this thread
-    /// would wait for it in vain.
-    fn settle(&mut self) {
-        let limit = Instant::now() + SETTLE_LIMIT;
-        while matches!(self.inner.lock().slot, Slot::Sent(_))
-            && self.broken.is_none()
-            && Instant::now() < limit
-        {
-            self.poll(ROUND_WAITING);
-        }
-    }
-
-    /// Commits what is left to say of partitions that leave.
-    fn commit_last(&mut self, partitions: &[Partition]) {
-        let limit = Instant::now() + LAST_COMMIT_LIMIT;
-        let among = |partition: &Partition| partitions.contains(partition);
-        loop {
-            let (dirty, _) = self.inner.lock().dirty(among);
-            if !dirty {
-                return;
-            }
-            if Instant::now() > limit || self.broken.is_some() {
-                let source = &self.inner.options.source;
-                tracing::warn!(
-                    source,
-                    "the last progress of partitions that are given up was not committed in time; \
-                    the next host repeats what is missing"
-                );
-                return;
-            }
-            let pause = if self.failing { URGENT_PAUSE * 4 } else { Duration::ZERO };
-            if self.last_commit.elapsed() >= pause {
-                self.commit(false, among);
-            }
-            self.poll(ROUND_WAITING);
-        }
     }
 
     /// Partitions are another's already.
@@ -355,112 +312,6 @@ impl Member {
         self.inner.metrics.partitions.set(i64::try_from(state.here().len()).unwrap_or(i64::MAX));
         drop(state);
         self.inner.turn();
-    }
-
-    fn commit_if_due(&mut self) {
-        let (due, proof) = {
-            let state = self.inner.lock();
-            let (dirty, urgent) = state.dirty(|_| true);
-            let proof = self.wants_proof(state.lease);
-            let pause = match () {
-                () if self.failing => FAILED_PAUSE.min(self.inner.options.commit_interval),
-                () if urgent => URGENT_PAUSE,
-                () if proof => FAILED_PAUSE,
-                () => self.inner.options.commit_interval,
-            };
-            ((dirty || proof) && self.last_commit.elapsed() >= pause, proof)
-        };
-        if due {
-            self.commit(proof, |_| true);
-        }
-    }
-
-    /// Sends a commit, unless one is on its way or a transaction has the right to.
-    fn commit(&mut self, all: bool, among: impl Fn(&Partition) -> bool) {
-        let mut state = self.inner.lock();
-        if !matches!(state.slot, Slot::Free) {
-            return;
-        }
-        self.last_commit = Instant::now();
-        let (commits, sent, failures) = state.commits(all, among);
-        if !commits.is_empty() {
-            state.slot = Slot::Sent(sent);
-        }
-        drop(state);
-        for failure in failures {
-            self.commit_failed(&failure);
-        }
-        if commits.is_empty() {
-            return;
-        }
-        if let Err(error) = send_commit(self.client(), &list_of(&commits)) {
-            self.committed(Err(error), &TopicPartitionList::new());
-        }
-    }
-
-    /// A commit was answered.
-    fn committed(&mut self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let mut state = self.inner.lock();
-        let sent = match std::mem::replace(&mut state.slot, Slot::Free) {
-            Slot::Sent(sent) => sent,
-            // Of a client that is gone.
-            other => {
-                state.slot = other;
-                return;
-            }
-        };
-        let mut failed = result.err();
-        for element in offsets.elements() {
-            match element.error() {
-                Ok(()) if failed.is_none() => {
-                    let partition = partition_name(element.topic(), element.partition());
-                    if let Some((offset, _)) = committed(&element) {
-                        state.confirm(&sent, &partition, offset);
-                    }
-                }
-                Ok(()) => {}
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        let expelled = failed.as_ref().and_then(error::code).is_some_and(error::is_expelled);
-        if failed.is_none() && self.unproven.is_none_or(|since| since <= sent.at) {
-            self.unproven = None;
-            state.lease = state.lease.max(Some(sent.at));
-        }
-        if expelled {
-            state.lease = None;
-            self.unproven = Some(Instant::now());
-        }
-        drop(state);
-        self.inner.turn();
-        match failed {
-            None => {
-                self.inner.metrics.commit_seconds.observe(sent.at.elapsed().as_secs_f64());
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!(source = self.inner.options.source, "commits go through again");
-                }
-            }
-            // That the partitions are lost is said when the client finds out, a moment later.
-            Some(error) if expelled => {
-                self.inner.metrics.commit_failures.inc();
-                tracing::debug!(source = self.inner.options.source, "a commit came too late: {error}");
-            }
-            Some(error) => {
-                let failure = self.inner.watch.failure(&self.inner.doing("commit the progress in"), &error);
-                self.commit_failed(&failure);
-            }
-        }
-    }
-
-    /// One line for the first of a row of failures.
-    fn commit_failed(&mut self, failure: &Failure) {
-        self.inner.metrics.commit_failures.inc();
-        let source = &self.inner.options.source;
-        if std::mem::replace(&mut self.failing, true) {
-            tracing::debug!(source, "failed to {failure}");
-        } else {
-            tracing::warn!(source, "failed to {failure}; trying until it goes through");
-        }
     }
 
     /// An error that the client reports.
@@ -524,11 +375,11 @@ impl Member {
         if error::code(failed) == Some(RDKafkaErrorCode::FencedInstanceId) {
             // Joining again would only put the other one out.
             self.trouble(Trouble::Fenced, failure);
-            while !self.inner.wait_for_leaving(FAILED_PAUSE) {}
+            while !self.inner.wait_for_leaving(MEND_PAUSE) {}
             return;
         }
         tracing::warn!(source = self.inner.options.source, "failed to {failure}; joining anew");
-        while !self.inner.wait_for_leaving(FAILED_PAUSE) {
+        while !self.inner.wait_for_leaving(MEND_PAUSE) {
             match self.inner.make_client() {
                 Ok(client) => {
                     self.client = Some(client);
