@@ -54,7 +54,7 @@ pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
     say("starting a Kafka broker");
     let broker = Broker::start(&kafka.libs, &folder.join("broker"))?;
     eprintln!("    {} after {:.1} s", broker.address, started.elapsed().as_secs_f64());
-    let mut demo =
+    let demo =
         Demo { kafka, host, views: folder.join("views"), settings: folder.join("host.yaml"), folder, broker };
     demo.write_files()?;
     demo.run()?;

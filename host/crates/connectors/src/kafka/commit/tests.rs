@@ -1,3 +1,5 @@
+//! What the text of a commit says, and what is made of texts that others wrote.
+
 use proptest::prelude::*;
 
 use super::*;

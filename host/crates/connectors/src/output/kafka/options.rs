@@ -141,8 +141,8 @@ const QUEUE_RECORDS: usize = 200_000;
 /// The same in KiB of keys, values and headers; at least two of the largest records fit. More would not be faster:
 /// records leave the processor's cache before they are sent, and cost three times as much memory.
 const QUEUE_KIB: usize = 8 << 10;
-/// The client's linger where records are pushed: what a push has missed goes then.
-const PUSHED_LINGER: &str = "50";
+/// The client's linger where records are pushed, milliseconds: far longer than records wait in a full queue.
+const PUSHED_LINGER: &str = "1000";
 /// Bytes of one request to one partition, unless a single record is larger.
 const BATCH_BYTES: usize = 1_000_000;
 

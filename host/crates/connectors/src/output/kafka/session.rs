@@ -82,16 +82,19 @@ impl Session {
         }
     }
 
-    /// Records were reported. Has the client send what waits, once everything is back that it was told to send before.
+    /// Records were reported. Has the client send what waits, once everything is back that it was told to send before,
+    /// or once a whole wait has brought nothing (`waited`).
     ///
     /// An idempotent producer has one request under way for each partition. With a linger of 0 librdkafka spends that
     /// time in a busy loop as soon as further records wait, which costs more than all else that it does with them. With
     /// a long one and a push when the last one is done, records that come meanwhile gather into one request, and a
     /// single record on an idle stream goes at once.
-    pub(super) fn push(&self, deliveries: &mut Deliveries, reported: u64) {
+    pub(super) fn push(&self, deliveries: &mut Deliveries, reported: u64, waited: bool) {
         deliveries.reported += reported;
         let handed = self.handed.load(Ordering::Acquire);
-        if self.pushes && deliveries.reported >= deliveries.pushed && handed > deliveries.reported {
+        // A busy machine may let the client miss a push.
+        let is_due = deliveries.reported >= deliveries.pushed || reported == 0 && waited;
+        if self.pushes && is_due && handed > deliveries.reported {
             deliveries.pushed = handed;
             self.producer.push(PUSH);
         }

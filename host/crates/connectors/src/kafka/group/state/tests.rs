@@ -1,3 +1,5 @@
+//! What the group knows and commits, without a broker.
+
 use super::*;
 
 fn partition() -> Partition {
