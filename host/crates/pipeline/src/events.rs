@@ -58,6 +58,7 @@ struct SourceLabel {
 
 type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 type FloatGauge = Gauge<f64, AtomicU64>;
+type FloatCounter = Counter<f64, AtomicU64>;
 
 /// The codes that dead letters can have.
 pub(crate) const CODES: [&str; 10] = [
@@ -98,6 +99,7 @@ pub(crate) struct Metrics {
     source_bytes: Family<SourceLabel, Counter>,
     source_retries: Family<SourceLabel, Counter>,
     buffer_bytes: Family<SourceLabel, Gauge>,
+    held_back_seconds: Family<SourceLabel, FloatCounter>,
 }
 
 impl Metrics {
@@ -121,6 +123,7 @@ impl Metrics {
             source_bytes: Family::default(),
             source_retries: Family::default(),
             buffer_bytes: Family::default(),
+            held_back_seconds: Family::default(),
         };
         let m = metrics.clone();
         registry.register("millrace_view_rows_in", "Events taken by a view", m.rows_in);
@@ -144,6 +147,8 @@ impl Metrics {
         registry.register("millrace_source_bytes", "Payload bytes read from a source", m.source_bytes);
         registry.register("millrace_source_retries", "Reads that failed and are repeated", m.source_retries);
         registry.register("millrace_source_buffer_bytes", "Decoded events kept for views", m.buffer_bytes);
+        let help = "Time that reading a source stood still because views or sinks were slower";
+        registry.register("millrace_source_held_back_seconds", help, m.held_back_seconds);
         metrics
     }
 
@@ -171,6 +176,7 @@ impl Metrics {
             rows: self.source_rows.get_or_create_owned(&label),
             bytes: self.source_bytes.get_or_create_owned(&label),
             buffer_bytes: self.buffer_bytes.get_or_create_owned(&label),
+            held_back_seconds: self.held_back_seconds.get_or_create_owned(&label),
             all: self.clone(),
             label,
         }
@@ -272,6 +278,7 @@ pub(crate) struct SourceMetrics {
     pub(crate) rows: Counter,
     pub(crate) bytes: Counter,
     pub(crate) buffer_bytes: Gauge,
+    pub(crate) held_back_seconds: FloatCounter,
     all: Metrics,
     label: SourceLabel,
 }
@@ -283,6 +290,7 @@ impl SourceMetrics {
         self.all.source_bytes.remove(&self.label);
         self.all.source_retries.remove(&self.label);
         self.all.buffer_bytes.remove(&self.label);
+        self.all.held_back_seconds.remove(&self.label);
     }
 }
 

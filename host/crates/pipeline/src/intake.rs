@@ -369,7 +369,9 @@ impl Intake {
                 break;
             }
             state.check(epoch)?;
+            let since = Instant::now();
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.metrics.held_back_seconds.inc_by(since.elapsed().as_secs_f64());
         }
         let lane = state.lanes.entry(partition).or_default();
         let before = lane.len();
