@@ -237,8 +237,8 @@ fn partitions_that_are_added_are_read_from_their_beginning() {
     }
 }
 
-/// Deletes a topic that a running view has read ten events of, and makes it again with five others in it.
-fn made_anew(policy: &str) -> (Host, Job) {
+/// Deletes a topic that a view has read ten events of, and makes it again with five others in it.
+fn made_anew(policy: &str, running: bool) -> (Host, Job) {
     let source = format!(
         "start: earliest, out_of_range: {policy}, options: {{ topic.metadata.refresh.interval.ms: 1000 }}"
     );
@@ -246,10 +246,18 @@ fn made_anew(policy: &str) -> (Host, Job) {
     job.client.produce(&job.source, events(0, 0));
     let host = Host::start(&job.workspace);
     job.records(&host, 10);
-    job.client.delete(&job.source);
-    job.client.create(&job.source, 2, &[]);
-    job.client.produce(&job.source, events(0, 100).into_iter().take(5));
-    (host, job)
+    let anew = || {
+        job.client.delete(&job.source);
+        job.client.create(&job.source, 2, &[]);
+        job.client.produce(&job.source, events(0, 100).into_iter().take(5));
+    };
+    if running {
+        anew();
+        return (host, job);
+    }
+    assert!(host.stop().success());
+    anew();
+    (Host::start(&job.workspace), job)
 }
 
 #[test]
@@ -257,8 +265,8 @@ fn a_topic_that_was_made_anew_is_another_one() {
     if !kafka::there() {
         return;
     }
-    for policy in ["stop", "earliest"] {
-        let (host, job) = made_anew(policy);
+    for (policy, running) in [("stop", true), ("earliest", true), ("stop", false)] {
+        let (host, job) = made_anew(policy, running);
         let view = host.view_when(VIEW, "it says what has happened", |view| view["state"] == "paused");
         let reason = view["reason"].as_str().unwrap();
         assert!(reason.contains(&job.source) && reason.contains("made anew"), "{reason}");
