@@ -219,22 +219,30 @@ fn an_offset_that_is_gone_stops_the_view_or_is_a_counted_gap() {
 
 #[test]
 fn partitions_that_are_added_are_read_from_their_beginning() {
+    added(10);
+}
+
+/// The group has nothing to commit for partitions without events, and must know all the same which were there first.
+#[test]
+fn partitions_that_are_added_to_an_empty_topic_are_too() {
+    added(0);
+}
+
+/// Adds partitions to a topic that so many events were read of.
+fn added(before: usize) {
     if !kafka::there() {
         return;
     }
-    // Whether the partitions that were there first had events makes no difference.
-    for before in [10, 0] {
-        let source = "start: latest, options: { topic.metadata.refresh.interval.ms: 1000 }";
-        let job = Job::new(&Shape { source, ..Shape::default() });
-        let host = Host::start(&job.workspace);
-        assigned(&host, 2);
-        job.client.produce(&job.source, events(0, 0).into_iter().take(before));
-        job.records(&host, before);
-        job.client.grow(&job.source, 4);
-        job.client.produce(&job.source, events(3, 0));
-        job.records(&host, before + 10);
-        assert!(host.stop().success());
-    }
+    let source = "start: latest, options: { topic.metadata.refresh.interval.ms: 1000 }";
+    let job = Job::new(&Shape { source, ..Shape::default() });
+    let host = Host::start(&job.workspace);
+    assigned(&host, 2);
+    job.client.produce(&job.source, events(0, 0).into_iter().take(before));
+    job.records(&host, before);
+    job.client.grow(&job.source, 4);
+    job.client.produce(&job.source, events(3, 0));
+    job.records(&host, before + 10);
+    assert!(host.stop().success());
 }
 
 /// Deletes a topic that a view has read ten events of, and makes it again with five others in it.
@@ -262,21 +270,31 @@ fn made_anew(policy: &str, running: bool) -> (Host, Job) {
 
 #[test]
 fn a_topic_that_was_made_anew_is_another_one() {
+    for policy in ["stop", "earliest"] {
+        is_another_one(policy, true);
+    }
+}
+
+/// The group's commits went with the old topic; the host's own positions did not.
+#[test]
+fn a_topic_that_was_made_anew_while_nobody_looked_is_another_one() {
+    is_another_one("stop", false);
+}
+
+fn is_another_one(policy: &str, running: bool) {
     if !kafka::there() {
         return;
     }
-    for (policy, running) in [("stop", true), ("earliest", true), ("stop", false)] {
-        let (host, job) = made_anew(policy, running);
-        let view = host.view_when(VIEW, "it says what has happened", |view| view["state"] == "paused");
-        let reason = view["reason"].as_str().unwrap();
-        assert!(reason.contains(&job.source) && reason.contains("made anew"), "{reason}");
-        assert_eq!(host.get("/livez").status, 200);
-        assert_eq!(job.client.read(&job.output).len(), 10);
-        // What the reason says is what helps.
-        assert!(reason.contains("host rewind"), "{reason}");
-        rewind(&job, &host, "earliest");
-        let records = job.records(&host, 15);
-        assert_eq!(epochs(&records), BTreeMap::from([(0, 10), (1, 5)]));
-        assert!(host.stop().success());
-    }
+    let (host, job) = made_anew(policy, running);
+    let view = host.view_when(VIEW, "it says what has happened", |view| view["state"] == "paused");
+    let reason = view["reason"].as_str().unwrap();
+    assert!(reason.contains(&job.source) && reason.contains("made anew"), "{reason}");
+    assert_eq!(host.get("/livez").status, 200);
+    assert_eq!(job.client.read(&job.output).len(), 10);
+    // What the reason says is what helps.
+    assert!(reason.contains("host rewind"), "{reason}");
+    rewind(&job, &host, "earliest");
+    let records = job.records(&host, 15);
+    assert_eq!(epochs(&records), BTreeMap::from([(0, 10), (1, 5)]));
+    assert!(host.stop().success());
 }

@@ -98,5 +98,11 @@ pub trait Ledger: Send + Sync {
     /// online; rows stay. Its generations are replaced by `generation` from there on. Durable on return.
     ///
     /// Nothing of the view may be under way.
-    fn rewind(&self, view: &str, to: &Starts, generation: &GenerationEntry, epoch: u32) -> Result<(), Failure>;
+    fn rewind(
+        &self,
+        view: &str,
+        to: &Starts,
+        generation: &GenerationEntry,
+        epoch: u32,
+    ) -> Result<(), Failure>;
 }

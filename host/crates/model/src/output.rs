@@ -57,5 +57,11 @@ pub trait OutputStream: Send + Sync {
 
     /// Sets a view's partition back: what lies behind `to` will be emitted again, in this epoch. Durable on return;
     /// may block. Nothing of the view and partition may be under way.
-    fn rewind(&self, view: &str, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure>;
+    fn rewind(
+        &self,
+        view: &str,
+        partition: &Partition,
+        to: Option<Position>,
+        epoch: u32,
+    ) -> Result<(), Failure>;
 }

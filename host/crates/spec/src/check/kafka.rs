@@ -7,8 +7,8 @@ use super::{Context, Outcome};
 use crate::diagnostic::{Code, Diagnostic, Spot};
 use crate::kafka::{self, Place, create_topic, one_topic, unknown_connection};
 use crate::plan::{
-    ConnectionPlan, DeadLetterPlan, GroupProtocol, KafkaOutputPlan, KafkaSourcePlan, OutOfRange,
-    SourceKind, SourcePlan, Start,
+    ConnectionPlan, DeadLetterPlan, GroupProtocol, KafkaOutputPlan, KafkaSourcePlan, OutOfRange, SourceKind,
+    SourcePlan, Start,
 };
 use crate::raw::{
     Anything, Name, RawGroupProtocol, RawKafkaOutput, RawKafkaSource, RawOutOfRange, RawSource, Spanned,

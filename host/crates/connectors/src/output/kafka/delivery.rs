@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use model::error::{Disposition, Failure};
 
-use super::session::{Deliveries, Session};
+use super::session::Session;
 use super::stream::{Emitter, Slot};
 use super::ticket::again;
 
@@ -56,15 +56,12 @@ enum End {
 fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>) -> End {
     let mut fenced = Instant::now();
     let mut starved = 0;
-    let mut deliveries = Deliveries::default();
     loop {
-        let began = Instant::now();
         let polled = session.producer.poll(POLL);
         polled.complete.iter().for_each(|ticket| shared.complete(ticket));
         if let Some(code) = polled.failed.or_else(|| session.failed()) {
             return End::Failed(session.failure(&shared.options, code));
         }
-        session.push(&mut deliveries, polled.reported, began.elapsed() >= POLL);
         let outstanding = session.producer.outstanding();
         shared.metrics.outstanding.set(i64::try_from(outstanding).unwrap_or(i64::MAX));
         if shared.starving.load(Ordering::SeqCst) {

@@ -64,16 +64,6 @@ impl KafkaOutputOptions {
         format!("emit records of view `{}` to topic `{}`", self.view, self.topic)
     }
 
-    /// Whether records go when the delivery thread says so, and not by the client's own clock, see
-    /// [`super::session::Session::push`]. Whoever sets a linger wants that one.
-    pub(super) fn pushes(&self) -> bool {
-        let lingers = |options: &BTreeMap<String, String>| {
-            options.contains_key("linger.ms")
-                || aliases("linger.ms").iter().any(|alias| options.contains_key(*alias))
-        };
-        !self.exactly_once && !lingers(&self.options) && !lingers(&self.connection.options)
-    }
-
     /// Settings of a producer of records up to `max_record` bytes.
     pub(super) fn producer(&self, max_record: usize) -> ClientConfig {
         let mut config = self.connection.config();
@@ -83,7 +73,7 @@ impl KafkaOutputOptions {
         let queue_kib = (2 * max_record / 1024).max(QUEUE_KIB);
         let batch = max_record.min(BATCH_BYTES);
         let defaults = [
-            ("linger.ms", if self.pushes() { PUSHED_LINGER } else { "0" }.to_owned()),
+            ("linger.ms", "0".to_owned()),
             ("compression.type", "none".to_owned()),
             ("queue.buffering.max.kbytes", queue_kib.to_string()),
             ("queue.buffering.max.messages", QUEUE_RECORDS.to_string()),
@@ -142,9 +132,7 @@ impl fmt::Debug for KafkaOutputOptions {
 const QUEUE_RECORDS: usize = 200_000;
 /// The same in KiB of keys, values and headers; at least two of the largest records fit. More would not be faster:
 /// records leave the processor's cache before they are sent, and cost three times as much memory.
-const QUEUE_KIB: usize = 8 << 10;
-/// The client's linger where records are pushed, milliseconds: far longer than records wait in a full queue.
-const PUSHED_LINGER: &str = "1000";
+const QUEUE_KIB: usize = 4 << 10;
 /// Requests that a broker has not answered. While these are under way records gather for the next ones, and a stream that
 /// is idle waits for nothing, which no linger can do: with five, the most that order allows, requests are so small that a
 /// record costs nearly twice as much. With one, the partitions of a broker would wait for each other at each round trip.

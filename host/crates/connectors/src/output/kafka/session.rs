@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::error::Failure;
@@ -15,9 +14,6 @@ use crate::kafka::{Watch, error};
 
 /// Bytes that a record takes in a request beside key, value and header value, generously.
 pub(super) const RECORD_OVERHEAD: usize = 200;
-
-/// How long the client is given to begin to send: long enough for a thread to wake on a busy machine.
-const PUSH: Duration = Duration::from_millis(1);
 
 /// What a producer of transactions has beside.
 pub(super) struct Transactional {
@@ -35,18 +31,6 @@ pub(super) struct Session {
     pub(super) max_record: usize,
     limit: Limit,
     failed: Mutex<Option<Code>>,
-    /// Records that were handed over.
-    handed: AtomicU64,
-    /// See [`Session::push`].
-    pushes: bool,
-}
-
-/// How far a session's deliveries are; the delivery thread's.
-#[derive(Default)]
-pub(super) struct Deliveries {
-    reported: u64,
-    /// Records that had been handed over when the client was told to send the last time.
-    pushed: u64,
 }
 
 impl Session {
@@ -70,34 +54,7 @@ impl Session {
         let producer = Producer::open(&config, &topics, watch.clone())
             .map_err(|error| watch.failure(&options.doing(), &error))?;
         let max_record = max_message.min(configured).saturating_sub(RECORD_OVERHEAD);
-        let pushes = options.pushes() && transactional.is_none();
-        Ok(Self { producer, max_record, limit, failed: Mutex::new(None), handed: AtomicU64::new(0), pushes })
-    }
-
-    /// Records were handed over.
-    pub(super) fn handed_over(&self, records: usize) {
-        self.handed.fetch_add(records as u64, Ordering::AcqRel);
-        if self.pushes {
-            self.producer.wake();
-        }
-    }
-
-    /// Records were reported. Has the client send what waits, once everything is back that it was told to send before,
-    /// or once a whole wait has brought nothing (`waited`).
-    ///
-    /// An idempotent producer has one request under way for each partition. With a linger of 0 librdkafka spends that
-    /// time in a busy loop as soon as further records wait, which costs more than all else that it does with them. With
-    /// a long one and a push when the last one is done, records that come meanwhile gather into one request, and a
-    /// single record on an idle stream goes at once.
-    pub(super) fn push(&self, deliveries: &mut Deliveries, reported: u64, waited: bool) {
-        deliveries.reported += reported;
-        let handed = self.handed.load(Ordering::Acquire);
-        // A busy machine may let the client miss a push.
-        let is_due = deliveries.reported >= deliveries.pushed || reported == 0 && waited;
-        if self.pushes && is_due && handed > deliveries.reported {
-            deliveries.pushed = handed;
-            self.producer.push(PUSH);
-        }
+        Ok(Self { producer, max_record, limit, failed: Mutex::new(None) })
     }
 
     /// The producer refused a record, not for want of room.

@@ -192,10 +192,7 @@ impl Emitter {
                 sending.waiting.push_front(batch);
                 return;
             }
-            let before = batch.next_row - batch.unused;
-            let outcome = self.records(session, sending, &mut batch);
-            session.handed_over(batch.next_row - batch.unused - before);
-            match outcome {
+            match self.records(session, sending, &mut batch) {
                 Ok(Handed::All) => {
                     if batch.close() {
                         self.complete(&batch.ticket);

@@ -410,7 +410,9 @@ fn released_files_are_forgotten() {
     place.rotate(".1");
     place.append("b\n");
     check_lines(&mut *reader, &[(at(1, 0), "b")]);
-    source.release(&Partition::new("0"), &Position::from_u64(at(1, 0)), &std::collections::BTreeMap::new()).unwrap();
+    source
+        .release(&Partition::new("0"), &Position::from_u64(at(1, 0)), &std::collections::BTreeMap::new())
+        .unwrap();
     drop((reader, source));
     let source = place.open();
     check_lines(&mut *self::reader(&source, None), &[(at(1, 0), "b")]);

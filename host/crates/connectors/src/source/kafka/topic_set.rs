@@ -21,7 +21,7 @@ use crate::kafka::{Connection, Shared, SourceMetrics, Watch, topic_and_number};
 
 /// Bytes of records that a reader's client holds before they are taken. Less, and it may not have the next ones when
 /// they are wanted; more, and a source that nobody reads fast enough costs that memory for each of its readers.
-const HELD_KILOBYTES: &str = "16384";
+const HELD_KILOBYTES: &str = "4096";
 
 /// Bytes that one answer of a broker may have, if no single record is larger.
 const ANSWER_BYTES: &str = "16777216";

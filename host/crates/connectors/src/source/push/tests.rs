@@ -322,7 +322,12 @@ fn repeats_get_the_first_answer() {
         for _ in 0..30 {
             push(&log, &["filler"]).unwrap();
         }
-        log.release(&Partition::new("0"), &log.end(&Partition::new("0")).unwrap().unwrap(), &std::collections::BTreeMap::new()).unwrap();
+        log.release(
+            &Partition::new("0"),
+            &log.end(&Partition::new("0")).unwrap().unwrap(),
+            &std::collections::BTreeMap::new(),
+        )
+        .unwrap();
         assert!(segments(directory.path()).len() < 3);
     }
     assert!(!push_as(&log, &rows, "p", 8).unwrap().repeated);
