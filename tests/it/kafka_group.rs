@@ -136,7 +136,9 @@ fn storm(output: &str, mode: &str) {
             round += 1;
         }
         for host in hosts.into_iter().flatten() {
-            eventually("every host is up", || host.try_get("/livez"));
+            eventually("every host is up", || {
+                host.try_get("/readyz").filter(|answer| !answer.text.contains("\"starting\""))
+            });
             host.signal("-TERM");
             let (status, log) = host.wait();
             assert!(status.success(), "{status}: {log}");

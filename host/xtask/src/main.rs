@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that is done to this checkout beyond `cargo build`. Each verb does all its own set-up.
 
+mod broker;
 mod demo;
 mod demo_host;
 mod demo_kafka;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: set up, build the guests, run every test.
 
+use crate::broker::Broker;
 use crate::step::{cargo, run, say};
 use crate::{guests, setup};
 
@@ -24,11 +25,25 @@ pub(crate) fn test(arguments: &[String]) -> anyhow::Result<()> {
         }
         Err(error) => say(&format!("Feast cannot be installed, its test will be skipped: {error:#}")),
     }
-    match setup::kafka() {
+    let folder = std::env::temp_dir().join(format!("millrace-test-broker-{}", std::process::id()));
+    // For the tests of the connectors; those of the binary start what they need.
+    let broker = match setup::kafka() {
         Ok(kafka) => {
-            tests.env("MILLRACE_KAFKA_LIBS", kafka.libs).env("MILLRACE_KAFKA_VENV", kafka.environment);
+            let broker = Broker::start(&kafka.libs, &folder)?;
+            tests
+                .env("MILLRACE_TEST_KAFKA", &broker.address)
+                .env("MILLRACE_KAFKA_LIBS", kafka.libs)
+                .env("MILLRACE_KAFKA_VENV", kafka.environment);
+            Some(broker)
         }
-        Err(error) => say(&format!("Kafka cannot be set up, its tests will be skipped: {error:#}")),
-    }
-    run("running the tests", &mut tests)
+        Err(error) => {
+            say(&format!("Kafka cannot be set up, its tests will be skipped: {error:#}"));
+            None
+        }
+    };
+    let result = run("running the tests", &mut tests);
+    drop(broker);
+    // What cannot be removed is in the way of nobody.
+    drop(std::fs::remove_dir_all(&folder));
+    result
 }

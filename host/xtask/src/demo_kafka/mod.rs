@@ -4,8 +4,6 @@
 
 #![expect(clippy::print_stdout, reason = "the demo shows its results to whoever started it")]
 
-mod broker;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -15,12 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::broker::Broker;
 use crate::demo::{EXAMPLE, VIEW, copy_views, fresh_folder};
 use crate::demo_host::{DemoHost, wait};
 use crate::setup::{self, Kafka};
 use crate::step::{cargo, root, run, say, target};
-
-use broker::Broker;
 
 const TOPIC: &str = "ad_impressions";
 const OUTPUT_TOPIC: &str = "feature-stream";

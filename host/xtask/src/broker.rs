@@ -1,4 +1,4 @@
-//! One Kafka broker on loopback, from jars, for as long as the demo runs.
+//! One Kafka broker on loopback, from jars, for as long as the demo or the tests run.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -14,15 +14,15 @@ use crate::demo_host::wait;
 const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// A running broker.
-pub(super) struct Broker {
+pub(crate) struct Broker {
     child: Child,
     /// `host:port`.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 impl Broker {
     /// Formats a folder, starts a broker in it, and waits until it listens.
-    pub(super) fn start(libs: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(libs: &Path, folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let (port, controller) = (free_port()?, free_port()?);
         let settings = folder.join("server.properties");
@@ -65,7 +65,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // Its data are the demo's and go with the next one: nothing is lost by ending it at once.
+        // Its data are of no further use: nothing is lost by ending it at once.
         drop(self.child.kill());
         drop(self.child.wait());
     }
