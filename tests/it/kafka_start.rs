@@ -246,7 +246,7 @@ fn added(before: usize) {
 }
 
 /// Deletes a topic that a view has read ten events of, and makes it again with five others in it.
-fn made_anew(policy: &str, running: bool) -> (Host, Job) {
+fn made_anew(policy: &str, running: bool, count: usize) -> (Host, Job) {
     let source = format!(
         "start: earliest, out_of_range: {policy}, options: {{ topic.metadata.refresh.interval.ms: 1000 }}"
     );
@@ -257,7 +257,8 @@ fn made_anew(policy: &str, running: bool) -> (Host, Job) {
     let anew = || {
         job.client.delete(&job.source);
         job.client.create(&job.source, 2, &[]);
-        job.client.produce(&job.source, events(0, 100).into_iter().take(5));
+        let events = (0..).flat_map(|round| events(0, 100 + 10 * round));
+        job.client.produce(&job.source, events.take(count));
     };
     if running {
         anew();
@@ -271,21 +272,23 @@ fn made_anew(policy: &str, running: bool) -> (Host, Job) {
 #[test]
 fn a_topic_that_was_made_anew_is_another_one() {
     for policy in ["stop", "earliest"] {
-        is_another_one(policy, true);
+        is_another_one(policy, true, 5);
     }
 }
 
 /// The group's commits went with the old topic; the host's own positions did not.
 #[test]
 fn a_topic_that_was_made_anew_while_nobody_looked_is_another_one() {
-    is_another_one("stop", false);
+    is_another_one("stop", false, 5);
+    // Also if it has grown past where the view was.
+    is_another_one("stop", false, 15);
 }
 
-fn is_another_one(policy: &str, running: bool) {
+fn is_another_one(policy: &str, running: bool, count: usize) {
     if !kafka::there() {
         return;
     }
-    let (host, job) = made_anew(policy, running);
+    let (host, job) = made_anew(policy, running, count);
     let view = host.view_when(VIEW, "it says what has happened", |view| view["state"] == "paused");
     let reason = view["reason"].as_str().unwrap();
     assert!(reason.contains(&job.source) && reason.contains("made anew"), "{reason}");
@@ -294,7 +297,7 @@ fn is_another_one(policy: &str, running: bool) {
     // What the reason says is what helps.
     assert!(reason.contains("host rewind"), "{reason}");
     rewind(&job, &host, "earliest");
-    let records = job.records(&host, 15);
-    assert_eq!(epochs(&records), BTreeMap::from([(0, 10), (1, 5)]));
+    let records = job.records(&host, 10 + count);
+    assert_eq!(epochs(&records), BTreeMap::from([(0, 10), (1, count)]));
     assert!(host.stop().success());
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serve::{Phase, ServeSettings, ServeState, Server, Trouble};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::RunArgs;
@@ -59,13 +59,15 @@ pub(crate) fn run_with(args: &RunArgs, online: Online) -> Result<(), Stopped> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    // Before anything answers: whoever sees the host alive may stop it.
+    let signals = runtime.block_on(async { Signals::new() }).context("cannot listen to signals")?;
     let server = Server::bind(listen).map_err(|error| Stopped::Unavailable(error.to_string()))?;
     let parts = Arc::new(Parts::open(project.settings.clone(), online)?);
     // Served from now on, so that probes are told that the host is starting.
     let (stop, stopped) = oneshot::channel::<()>();
     let address = server.local_addr();
     let serving = runtime.spawn(serve(server, Arc::clone(&parts), stopped));
-    let result = follow_and_wait(args, &project, &parts, &runtime, address, stop);
+    let result = follow_and_wait(args, &project, &parts, &runtime, address, signals, stop);
     let served = runtime.block_on(serving).context("the server panicked")?;
     let drained = parts.close()?;
     result?;
@@ -87,12 +89,13 @@ fn follow_and_wait(
     parts: &Arc<Parts>,
     runtime: &Runtime,
     address: SocketAddr,
+    signals: Signals,
     stop: oneshot::Sender<()>,
 ) -> Result<(), Stopped> {
     // Watched before the first look, so that nothing that changes from now on is missed.
     let watch = Watch::new(&args.views, !args.no_watch);
-    // Signals count from here on: a stop during a long start must not be lost.
-    let signals = runtime.spawn(follow_signals(Arc::clone(parts), watch.waker()));
+    // Signals that came meanwhile count: a stop during a long start must not be lost.
+    let signals = runtime.spawn(follow_signals(Arc::clone(parts), watch.waker(), signals));
     let mut running = Running::new(Arc::clone(parts));
     let pending = running.follow(project, true);
     if args.require_healthy && !running.failed().is_empty() {
@@ -164,11 +167,27 @@ async fn serve(server: Server, parts: Arc<Parts>, stopped: oneshot::Receiver<()>
     result.map_err(|error| Stopped::Failed(anyhow::Error::new(error)))
 }
 
+/// The signals that the host listens to. They are kept from the moment at which this is made.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// To be made within the runtime.
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Returns at the first signal to stop; a second one does not wait for what has begun.
-async fn follow_signals(parts: Arc<Parts>, waker: Waker) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn follow_signals(parts: Arc<Parts>, waker: Waker, signals: Signals) -> anyhow::Result<()> {
+    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
     loop {
         tokio::select! {
             _ = hangup.recv() => {

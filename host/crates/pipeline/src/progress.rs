@@ -45,6 +45,8 @@ pub(crate) struct Progress {
     /// The partition goes to another host, or the view begins anew here.
     leaving: AtomicBool,
     ended: AtomicBool,
+    /// The ledger has it that the source's group has a commit here.
+    pub(crate) group_noted: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,7 @@ impl Progress {
             fence: Mutex::default(),
             leaving: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            group_noted: AtomicBool::new(false),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use model::position::{Partition, Position};
-use model::source::ViewProgress;
+use model::source::{Kept, ViewProgress};
 
 use crate::events::ReleaseFailed;
 use crate::flow::{Core, Source};
@@ -16,6 +16,7 @@ use crate::pool::lock;
 use crate::progress::Progress;
 use crate::setup::ViewSetup;
 use crate::shared::Shared;
+use crate::start;
 use crate::view::{UnitHandle, View};
 
 /// See [`crate::flow::Flow::on_checkpoint`].
@@ -125,6 +126,7 @@ fn release_one(
         least = Some(least.map_or(through, |least| least.min(through)));
         let through = if setup.output.is_some() { emitted(&setup, &unit) } else { through };
         progress.insert(view.name.to_string(), ViewProgress { through, epoch: unit.epoch });
+        note_group(shared, source, view, &unit);
     }
     let Some(mut through) = least.flatten() else { return };
     let source = &source.intake.source;
@@ -136,6 +138,22 @@ fn release_one(
     }
     if let Err(failure) = source.release(partition, &through, &progress) {
         ReleaseFailed { source: name, partition, failure: &failure }.emit();
+    }
+}
+
+/// Notes, once, that the source's group has a commit in the unit's partition.
+fn note_group(shared: &Shared, source: &Source, view: &View, unit: &Progress) {
+    if unit.group_noted.load(Ordering::Acquire) {
+        return;
+    }
+    let kept = source.intake.source.kept(&view.name, &unit.partition);
+    if !matches!(kept, Ok(Some(Kept { group: Some(_), .. }))) {
+        return;
+    }
+    match shared.ledger.start(&start::group_name(&view.name), &unit.partition, None) {
+        Ok(()) => unit.group_noted.store(true, Ordering::Release),
+        // It is tried again after the next checkpoint.
+        Err(failure) => tracing::warn!(view = %view.name, %failure, "a commit of the group was not noted"),
     }
 }
 

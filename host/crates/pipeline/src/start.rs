@@ -88,6 +88,13 @@ pub(crate) fn output_name(view: &str) -> String {
     format!("{view}#output")
 }
 
+/// The name under which the ledger remembers in which partitions the source's group has had a commit.
+///
+/// A group that knew a partition and knows it no more has lost it with the topic, or by its age.
+pub(crate) fn group_name(view: &str) -> String {
+    format!("{view}#group")
+}
+
 /// The name under which the ledger remembers which source a view reads: its positions belong to that source.
 fn source_name(view: &str) -> String {
     format!("{view}#source")
@@ -131,6 +138,8 @@ pub(crate) struct Ledgers {
     output: ViewLedger,
     /// The last rewind.
     rewind: ViewLedger,
+    /// Where the source's group has had commits.
+    group: ViewLedger,
     pub(crate) was_known: bool,
 }
 
@@ -150,8 +159,9 @@ impl Ledgers {
             view = shared.ledger.view(name)?;
         }
         let output = shared.ledger.view(&output_name(name))?;
+        let group = shared.ledger.view(&group_name(name))?;
         let was_known = !view.generations.is_empty();
-        Ok(Self { view, output, rewind, was_known })
+        Ok(Self { view, output, rewind, group, was_known })
     }
 
     /// Looks up where a view begins in a partition, and notes durably what is new.
@@ -175,6 +185,9 @@ impl Ledgers {
             }
         };
         let online = self.view.online.get(partition).copied().max(started);
+        if let Some(kept) = &kept {
+            self.check_same_stream(name, source, partition, online, kept)?;
+        }
         let emitted = match &setup.output {
             Some(_) => self.emitted(shared, setup, partition, online, kept.as_ref())?,
             None => online,
@@ -194,6 +207,46 @@ impl Ledgers {
             epoch,
             is_news: kept.is_some() && noted.is_none(),
         })
+    }
+
+    /// Refuses to go on in a partition that is not the one that the view has read: its positions mean other events.
+    fn check_same_stream(
+        &self,
+        view: &str,
+        source: &dyn Source,
+        partition: &Partition,
+        online: Option<Position>,
+        kept: &Kept,
+    ) -> Result<(), Hindrance> {
+        let Some(online) = online else { return Ok(()) };
+        let number =
+            |position: Position| position.as_u64().map_or(position.to_string(), |number| number.to_string());
+        let help = format!(
+            "take its events from the beginning with `host rewind {view} --to earliest`, or what comes from now on with \
+             `--to latest`"
+        );
+        let end = source.end(partition).map_err(Hindrance::group)?;
+        if end < Some(online) {
+            let end = end.map_or("is empty".to_owned(), |end| format!("ends at {}", number(end)));
+            let message = format!(
+                "begin in partition `{partition}`: it {end}, and the view has taken events through {}: the stream was \
+                 made anew or cut; {help}",
+                number(online)
+            );
+            return Err(Hindrance::group(Failure::stop(message)));
+        }
+        // A rewind says where to go on, whatever the group knows.
+        let was_known = self.group.started.contains_key(partition) && self.view.epoch == 0;
+        if was_known && kept.group.is_none() && kept.view.is_none() && !kept.is_new {
+            let message = format!(
+                "begin in partition `{partition}`: the consumer group had commits there and has none any more: the \
+                 stream was made anew, or the commits have expired, or the source has another `group`; {help}, or go \
+                 on with `--to {}`",
+                number(online)
+            );
+            return Err(Hindrance::group(Failure::stop(message)));
+        }
+        Ok(())
     }
 
     /// Where a view begins in a partition that the ledger does not know.

@@ -124,6 +124,11 @@ impl Group {
         self.inner.lock().holds(partition, self.inner.session)
     }
 
+    /// Whether a partition is this host's, be it on its way to another.
+    pub fn has(&self, partition: &Partition) -> bool {
+        self.inner.lock().has(partition)
+    }
+
     /// What the group knows of a view.
     pub fn kept(&self, view: &str, partition: &Partition) -> Kept {
         self.inner.lock().kept(view, partition)

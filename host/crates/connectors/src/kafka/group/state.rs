@@ -154,10 +154,14 @@ impl State {
             .collect()
     }
 
+    /// Whether a partition is ours, and what the group knows of it was read.
+    pub(super) fn has(&self, partition: &Partition) -> bool {
+        self.held.get(partition).is_some_and(|held| held.phase != Phase::Arriving)
+    }
+
     /// Whether the flow may emit for a partition: it is ours, and membership was certain less than a session ago.
     pub(super) fn holds(&self, partition: &Partition, session: Duration) -> bool {
-        self.held.get(partition).is_some_and(|held| held.phase != Phase::Arriving)
-            && self.lease.is_some_and(|lease| lease.elapsed() < session)
+        self.has(partition) && self.lease.is_some_and(|lease| lease.elapsed() < session)
     }
 
     /// What the group knows of a view.

@@ -86,6 +86,9 @@ pub(super) struct Member {
     topics_at: Instant,
     /// Whether a topic was said not to exist.
     looking: bool,
+    /// How many partitions each topic had when this host first heard of it: what comes beyond is new, also where the
+    /// group has committed nothing.
+    begun: BTreeMap<String, u32>,
 }
 
 impl Member {
@@ -105,6 +108,7 @@ impl Member {
             ask_at: now,
             topics_at: now,
             looking: false,
+            begun: BTreeMap::new(),
         }
     }
 
@@ -207,7 +211,12 @@ impl Member {
         }
         match self.read(&arriving) {
             Ok(list) => {
-                let topics = learned(&list);
+                let mut topics = learned(&list);
+                for (topic, begun) in &mut topics {
+                    let known = self.begun.entry(topic.clone()).or_insert(*begun);
+                    *known = (*known).min(*begun);
+                    *begun = *known;
+                }
                 let mut state = self.inner.lock();
                 for element in list.elements() {
                     let partition = partition_name(element.topic(), element.partition());
@@ -298,7 +307,7 @@ impl Member {
         self.forget(partitions);
         if !known.is_empty() {
             let source = &self.inner.options.source;
-            tracing::warn!(source, partitions = %Names(&known), "partitions were lost to another host");
+            tracing::warn!(source, partitions = %Names(&known), "partitions are not this host's any more: they went to another, or with their topic");
             self.inner.metrics.lost.inc();
             self.assignee.lost(&known);
         }
