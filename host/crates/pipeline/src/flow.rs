@@ -227,9 +227,8 @@ impl Flow {
         for (partition, arrival) in source.roster.held() {
             match roster::begin_one(&self.core, source, setup, &ledgers, &partition, arrival) {
                 Ok(beginning) => beginnings.push(beginning),
-                Err(hindrance) if hindrance.by_group && hindrance.is_passing() => {
-                    hindered.push((partition, hindrance));
-                }
+                // What is wrong with a shared source pauses the view, whenever its partitions come.
+                Err(hindrance) if hindrance.by_group => hindered.push((partition, hindrance)),
                 Err(hindrance) => return Err(hindrance.failure),
             }
         }

@@ -147,9 +147,10 @@ fn a_second_host_of_the_same_id_fences_the_first_and_nothing_is_lost_or_repeated
         // Somewhere within the transaction.
         std::thread::park_timeout(Duration::from_millis(round % 10));
         let newer = rig.open();
-        drop(waiting);
-        // Whatever the old one does now is not to be seen.
+        // Whatever the old one does now is not to be seen. What came before is still waited for: without it, this would
+        // be a gap.
         let late = output.emit(batch("p-0", next + 40));
+        drop(waiting);
         drop(std::mem::replace(&mut output, newer));
         drop(late);
         next = output.position("v", &partition).map_or(0, |through| through.as_u64().unwrap() + 1);
