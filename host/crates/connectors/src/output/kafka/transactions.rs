@@ -97,7 +97,12 @@ impl Transactions {
             wake: Condvar::new(),
             stopping: AtomicBool::new(false),
         });
-        let closed = match Committer::open(&shared) {
+        // Read again once earlier producers are shut out: what one of them was about to commit counts now, or never will.
+        let opened = Committer::open(&shared).and_then(|committer| {
+            shared.kept.refresh(&[], Duration::ZERO)?;
+            Ok(committer)
+        });
+        let closed = match opened {
             Ok(committer) => {
                 shared.lock().max_record = committer.max_record();
                 Some(committer)
