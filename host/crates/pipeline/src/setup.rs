@@ -75,7 +75,7 @@ impl Default for FlowSettings {
             batch_rows: 8192,
             batch_bytes: 1 << 20,
             buffer_bytes: 64 << 20,
-            ahead_bytes: 8 << 20,
+            ahead_bytes: 4 << 20,
             buffer_batches: 1024,
             in_flight: 4,
             idle_rest: Duration::from_secs(10),

@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 
 use model::error::{Disposition, Failure};
 
-use super::session::Session;
+use super::session::{Deliveries, Session};
 use super::stream::{Emitter, Slot};
 use super::ticket::again;
 
-/// How long to wait for acknowledgements before looking around.
-const POLL: Duration = Duration::from_millis(100);
 /// How often to look whether partitions with records under way are still this host's.
 const FENCE_EVERY: Duration = Duration::from_millis(500);
 /// How long to wait before a producer is made again; and where only an operator can mend it.
@@ -56,12 +54,15 @@ enum End {
 fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>) -> End {
     let mut fenced = Instant::now();
     let mut starved = 0;
+    let mut deliveries = Deliveries::default();
     loop {
-        let polled = session.producer.poll(POLL);
+        let (began, patience) = (Instant::now(), deliveries.patience());
+        let polled = session.producer.poll(patience);
         polled.complete.iter().for_each(|ticket| shared.complete(ticket));
         if let Some(code) = polled.failed.or_else(|| session.failed()) {
             return End::Failed(session.failure(&shared.options, code));
         }
+        session.push(&mut deliveries, polled.reported, began.elapsed() >= patience);
         let outstanding = session.producer.outstanding();
         shared.metrics.outstanding.set(i64::try_from(outstanding).unwrap_or(i64::MAX));
         if shared.starving.load(Ordering::SeqCst) {

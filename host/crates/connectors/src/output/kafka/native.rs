@@ -39,6 +39,8 @@ pub(super) struct Record<'a> {
 pub(super) struct Polled {
     /// Batches whose records are all accounted for.
     pub(super) complete: Vec<Arc<Ticket>>,
+    /// Number of records that were heard of.
+    pub(super) reported: u64,
     /// The first error that a record came back with, or that the whole client has.
     pub(super) failed: Option<Code>,
 }
@@ -171,6 +173,14 @@ impl Producer {
         unsafe { sys::rd_kafka_queue_yield(self.queue.as_ptr()) };
     }
 
+    /// Has the client send what it holds now, whatever its linger. Takes this long, unless nothing is outstanding.
+    pub(super) fn push(&self, wait: Duration) {
+        let milliseconds = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: the client is alive. The call raises a flag that the broker threads look at when they are woken, and
+        // lowers it when it returns; that records are outstanding by then is no error here.
+        unsafe { sys::rd_kafka_flush(self.client.client().native_ptr(), milliseconds) };
+    }
+
     /// Gives up all records; they come back as failed through [`Producer::poll`].
     pub(super) fn purge(&self) {
         self.client.purge(PurgeConfig::default().queue().inflight());
@@ -268,6 +278,7 @@ fn reports(event: NonNull<sys::rd_kafka_event_t>, polled: &mut Polled) {
         if !run.0.is_null() {
             // SAFETY: `run.0` was given to `produce` with `run.1` records that are reported here for the first time.
             polled.complete.extend(unsafe { Ticket::count_off(run.0, run.1) });
+            polled.reported += run.1 as u64;
         }
         if message.is_none() {
             return;

@@ -64,6 +64,16 @@ impl KafkaOutputOptions {
         format!("emit records of view `{}` to topic `{}`", self.view, self.topic)
     }
 
+    /// Whether records go when the delivery thread says so, and not by the client's own clock, see
+    /// [`super::session::Session::push`]. Whoever sets a linger wants that one.
+    pub(super) fn pushes(&self) -> bool {
+        let lingers = |options: &BTreeMap<String, String>| {
+            options.contains_key("linger.ms")
+                || aliases("linger.ms").iter().any(|alias| options.contains_key(*alias))
+        };
+        !self.exactly_once && !lingers(&self.options) && !lingers(&self.connection.options)
+    }
+
     /// Settings of a producer of records up to `max_record` bytes.
     pub(super) fn producer(&self, max_record: usize) -> ClientConfig {
         let mut config = self.connection.config();
@@ -73,13 +83,13 @@ impl KafkaOutputOptions {
         let queue_kib = (2 * max_record / 1024).max(QUEUE_KIB);
         let batch = max_record.min(BATCH_BYTES);
         let defaults = [
-            ("linger.ms", "0".to_owned()),
+            ("linger.ms", if self.pushes() { PUSHED_LINGER } else { "0" }.to_owned()),
             ("compression.type", "none".to_owned()),
             ("queue.buffering.max.kbytes", queue_kib.to_string()),
             ("queue.buffering.max.messages", QUEUE_RECORDS.to_string()),
             ("message.max.bytes", max_record.to_string()),
             ("batch.size", batch.to_string()),
-            ("max.in.flight", IN_FLIGHT.to_string()),
+            ("max.in.flight", if self.pushes() { PUSHED_IN_FLIGHT } else { IN_FLIGHT }.to_string()),
             ("socket.nagle.disable", "true".to_owned()),
             ("socket.keepalive.enable", "true".to_owned()),
         ];
@@ -137,6 +147,10 @@ const QUEUE_KIB: usize = 4 << 10;
 /// is idle waits for nothing, which no linger can do: with five, the most that order allows, requests are so small that a
 /// record costs nearly twice as much. With one, the partitions of a broker would wait for each other at each round trip.
 const IN_FLIGHT: usize = 2;
+/// The client's linger where records are pushed, milliseconds: far longer than records wait in a full queue.
+const PUSHED_LINGER: &str = "1000";
+/// Unanswered requests where records are pushed, the most that order allows: they are large by themselves.
+const PUSHED_IN_FLIGHT: usize = 5;
 /// Bytes of one request to one partition, unless a single record is larger.
 const BATCH_BYTES: usize = 1_000_000;
 

@@ -192,7 +192,10 @@ impl Emitter {
                 sending.waiting.push_front(batch);
                 return;
             }
-            match self.records(session, sending, &mut batch) {
+            let before = batch.next_row - batch.unused;
+            let outcome = self.records(session, sending, &mut batch);
+            session.handed_over(batch.next_row - batch.unused - before);
+            match outcome {
                 Ok(Handed::All) => {
                     if batch.close() {
                         self.complete(&batch.ticket);

@@ -26,6 +26,10 @@ const HELD_KILOBYTES: &str = "4096";
 /// Bytes that one answer of a broker may have, if no single record is larger.
 const ANSWER_BYTES: &str = "16777216";
 
+/// Bytes of one partition in it, if no single record is larger: an answer is taken apart at once, and each record costs
+/// several times its bytes until it is taken.
+const PARTITION_BYTES: &str = "524288";
+
 /// How long a broker may take to answer a question.
 const ASK: Duration = Duration::from_secs(10);
 
@@ -247,6 +251,7 @@ impl Core {
         // Bytes are what bounds the queue.
         prefer("queued.min.messages", "10000000");
         prefer("fetch.max.bytes", ANSWER_BYTES);
+        prefer("max.partition.fetch.bytes", PARTITION_BYTES);
         // Once the queue is full, the second that librdkafka would wait by itself leaves the reader with nothing to do.
         prefer("fetch.queue.backoff.ms", "10");
         // A source that was away goes on soon after its brokers are back.
