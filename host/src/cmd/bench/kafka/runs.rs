@@ -8,7 +8,6 @@ use connectors::kafka::limit::{Load, generate};
 use super::watch::{Measured, Running, watch};
 use super::{PARTITIONS, Stage, own_binary, views};
 use crate::cmd::bench::Bench;
-use crate::cmd::bench::figure::percentile;
 
 /// Users in the first topic.
 const FEW_USERS: u64 = 50_000;
@@ -196,10 +195,16 @@ fn relay(stage: &Stage, output: &str, topics: &Topics, ready: bool, header: bool
     Running::start("the loop", command, &stage.empty(output)?)
 }
 
-/// The middle of the rounds, value by value.
+/// The middle of the rounds, value by value; of an even number of them the mean of the two in the middle.
 fn middle(rounds: &[Measured]) -> Measured {
-    let of =
-        |value: fn(&Measured) -> f64| percentile(&mut rounds.iter().map(value).collect::<Vec<f64>>(), 0.5);
+    let of = |value: fn(&Measured) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        match (values.get(values.len().saturating_sub(1) / 2), values.get(values.len() / 2)) {
+            (Some(low), Some(high)) => f64::midpoint(*low, *high),
+            _ => f64::NAN,
+        }
+    };
     Measured {
         rate: of(|round| round.rate),
         cpu: of(|round| round.cpu),
