@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::Agent;
 
+use crate::cli::Format;
 use crate::report::Stopped;
+use crate::results;
 
 /// A running host.
 pub(crate) struct Client {
@@ -28,6 +30,18 @@ impl Answer {
             (Some(message), None) => message.to_owned(),
             _ => format!("the host answered {}: {}", self.status, self.body),
         }
+    }
+
+    /// Prints the body of a success, as it is or as a table; anything else is an error in the host's words.
+    pub(crate) fn show(&self, format: Format, table: impl FnOnce(&Value) -> String) -> Result<(), Stopped> {
+        if self.status != 200 {
+            return Err(Stopped::Configuration(self.message()));
+        }
+        let text = match format {
+            Format::Json => format!("{:#}\n", self.body),
+            Format::Table => table(&self.body),
+        };
+        Ok(results::print(&text)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `host get`: the features of one entity, from a running host.
 
-use crate::cli::{Format, GetArgs};
+use crate::cli::GetArgs;
 use crate::client::{Client, encode};
 use crate::report::Stopped;
 use crate::results;
@@ -18,15 +18,7 @@ pub(crate) fn get(args: &GetArgs) -> Result<(), Stopped> {
         query.push(format!("features={}", encode(&args.features.join(","))));
     }
     let path = format!("/v1/features/{}?{}", encode(&args.view), query.join("&"));
-    let answer = Client::new(&args.url.url).get(&path)?;
-    if answer.status != 200 {
-        return Err(Stopped::Configuration(answer.message()));
-    }
-    let text = match args.format {
-        Format::Json => format!("{:#}\n", answer.body),
-        Format::Table => table(&answer.body),
-    };
-    Ok(results::print(&text)?)
+    Client::new(&args.url.url).get(&path)?.show(args.format, table)
 }
 
 /// One line for each feature, then what is known of the row.

@@ -3,7 +3,7 @@
 use model::position::Position;
 use serde_json::{Value, json};
 
-use crate::cli::{Format, RewindArgs, RewindTo};
+use crate::cli::{RewindArgs, RewindTo};
 use crate::client::{Client, encode};
 use crate::report::Stopped;
 use crate::results;
@@ -25,14 +25,7 @@ pub(crate) fn rewind(args: &RewindArgs) -> Result<(), Stopped> {
     };
     let path = format!("/v1/views/{}/rewind", encode(&args.view));
     let answer = Client::new(&args.url.url).post(&path, json!({ "to": to }).to_string().as_bytes())?;
-    if answer.status != 200 {
-        return Err(Stopped::Configuration(answer.message()));
-    }
-    let text = match args.format {
-        Format::Json => format!("{:#}\n", answer.body),
-        Format::Table => table(&answer.body),
-    };
-    Ok(results::print(&text)?)
+    answer.show(args.format, table)
 }
 
 fn table(body: &Value) -> String {

@@ -27,15 +27,8 @@ const ROWS_A_REQUEST: u64 = 500;
 /// Requests in each half of the stream: before and after the swap.
 const REQUESTS: u64 = 200;
 
-/// Runs the demo.
-pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
-    if arguments.iter().any(|argument| argument == "--kafka") {
-        return demo_kafka::demo(arguments);
-    }
-    let started = Instant::now();
-    let keep = arguments.iter().any(|argument| argument == "--keep");
-    setup::compiler()?;
-    setup::wasm()?;
+/// Builds what every demo runs: the host and the example's transforms. Says where the host is.
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
     run(
         "building the host (release)",
         cargo().args(["build", "--release", "--package", "host", "--bin", "host"]),
@@ -45,6 +38,19 @@ pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
         "building the transforms of the ad-impression example",
         Command::new(&host).arg("build").arg(root().join(EXAMPLE)),
     )?;
+    Ok(host)
+}
+
+/// Runs the demo.
+pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
+    if arguments.iter().any(|argument| argument == "--kafka") {
+        return demo_kafka::demo(arguments);
+    }
+    let started = Instant::now();
+    let keep = arguments.iter().any(|argument| argument == "--keep");
+    setup::compiler()?;
+    setup::wasm()?;
+    let host = build()?;
     guests::build_changed(&host)?;
     let folder = fresh_folder("demo")?;
     let views = folder.join("views");

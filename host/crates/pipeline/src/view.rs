@@ -414,16 +414,7 @@ impl View {
 
     /// Waits until nothing is left of this unit. Returns whether that is so.
     pub(crate) fn wait_ended(&self, unit: &Progress, deadline: Instant) -> bool {
-        let mut state = lock(&self.state);
-        while !unit.has_ended() {
-            let now = Instant::now();
-            if deadline <= now {
-                return false;
-            }
-            let waited = self.stopped.wait_timeout(state, deadline - now);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        self.wait_while(deadline, |_| !unit.has_ended())
     }
 
     /// Notes that the view could not begin in a partition, and whether that is news.
@@ -523,9 +514,13 @@ impl View {
 
     /// Waits until all units have ended. Returns whether they have.
     pub(crate) fn wait_stopped(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
+        self.wait_while(Instant::now() + timeout, |state| state.phase == Phase::Draining)
+    }
+
+    /// Waits until this does not hold any more, of something that `stopped` tells of. Returns whether that is so.
+    fn wait_while(&self, deadline: Instant, holds: impl Fn(&State) -> bool) -> bool {
         let mut state = lock(&self.state);
-        while matches!(state.phase, Phase::Draining) {
+        while holds(&state) {
             let now = Instant::now();
             if deadline <= now {
                 return false;

@@ -25,7 +25,7 @@ use super::Bench;
 use super::figure::{Figure, count};
 use super::guests::{context, options};
 use super::record::impressions;
-use super::service::{Service, ad_view, folder};
+use super::service::{Service, TO_FILE, ad_view, folder};
 use crate::clock::SystemClock;
 
 const BUDGET: BatchBudget = BatchBudget { rows: 8192, bytes: 1 << 20 };
@@ -72,7 +72,10 @@ fn write_events(path: &Path, events: u64) -> anyhow::Result<()> {
 /// From the moment that the file appears until its last record is in the output file.
 fn whole(bench: &Bench, events_path: &Path, events: u64) -> anyhow::Result<f64> {
     let service = Service::start(None, |views| {
-        fs::write(views.join("ads.yaml"), ad_view("file: { path: events.ndjson, follow: true }", true))?;
+        fs::write(
+            views.join("ads.yaml"),
+            ad_view("file: { path: events.ndjson, follow: true }", Some(TO_FILE)),
+        )?;
         fs::write(views.join("user_impression_counts.wasm"), bench.guests.bytes("ad_impressions")?)?;
         Ok(())
     })?;

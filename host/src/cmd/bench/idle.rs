@@ -25,7 +25,7 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 fn resident(bench: &Bench, views: u64) -> anyhow::Result<f64> {
     let component = bench.guests.bytes("ad_impressions")?;
     let service = Service::start(None, |folder| {
-        let text = ad_view("push: {}", false);
+        let text = ad_view("push: {}", None);
         let (head, view) = text.rsplit_once("---\n").unwrap_or_default();
         fs::write(folder.join("source.yaml"), head.trim_end_matches("---\n"))?;
         for number in 0..views {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Bench;
 use super::client::{load, post};
 use super::figure::{Figure, count, percentile};
-use super::service::{Service, ad_view, folder};
+use super::service::{Service, TO_FILE, ad_view, folder};
 
 /// Feast 0.67 with Redis and one worker on a machine of this kind: pushes of one row a second, one connection.
 const FEAST_SINGLE: f64 = 482.0;
@@ -70,7 +70,7 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 /// A host with the ad-impression view on a push source.
 fn start(bench: &Bench, output: bool) -> anyhow::Result<Service> {
     Service::start(None, |views| {
-        std::fs::write(views.join("ads.yaml"), ad_view("push: {}", output))?;
+        std::fs::write(views.join("ads.yaml"), ad_view("push: {}", output.then_some(TO_FILE)))?;
         std::fs::write(views.join("user_impression_counts.wasm"), bench.guests.bytes("ad_impressions")?)?;
         Ok(())
     })

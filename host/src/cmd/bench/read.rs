@@ -18,7 +18,7 @@ const ENTITIES: u64 = 100_000;
 
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let service = Service::start(Some(0), |views| {
-        std::fs::write(views.join("ads.yaml"), ad_view("push: {}", false))?;
+        std::fs::write(views.join("ads.yaml"), ad_view("push: {}", None))?;
         std::fs::write(views.join("user_impression_counts.wasm"), bench.guests.bytes("ad_impressions")?)?;
         Ok(())
     })?;

@@ -64,7 +64,7 @@ impl Service {
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
-        while !self.is_ready() {
+        while !is_ready(self.address) {
             if self.child.try_wait()?.is_some() || started.elapsed() > Duration::from_secs(120) {
                 let log = fs::read_to_string(self.path("host.log")).unwrap_or_default();
                 bail!("the host did not become ready; it said:\n{log}");
@@ -72,12 +72,6 @@ impl Service {
             std::thread::park_timeout(Duration::from_millis(5));
         }
         Ok(())
-    }
-
-    fn is_ready(&self) -> bool {
-        Client::connect(self.address)
-            .and_then(|mut client| client.get("/readyz"))
-            .is_ok_and(|(status, _)| status == 200)
     }
 
     /// A path in the host's folder.
@@ -121,10 +115,22 @@ impl Drop for Service {
     }
 }
 
-/// The ad-impression view over a source that `source` describes (`push: {}` or `file: {…}`).
-pub(super) fn ad_view(source: &str, output: bool) -> String {
-    let output =
-        if output { "\n  output_stream: { file: { path: out.ndjson }, include_features: true }" } else { "" };
+/// Whether the host there says that it is ready.
+pub(super) fn is_ready(address: SocketAddr) -> bool {
+    Client::connect(address)
+        .and_then(|mut client| client.get("/readyz"))
+        .is_ok_and(|(status, _)| status == 200)
+}
+
+/// The output stream of most groups.
+pub(super) const TO_FILE: &str = "file: { path: out.ndjson }";
+
+/// The ad-impression view over a source that `source` describes (`push: {}`, `file: {…}`, `kafka: {…}`), with an output
+/// stream that `output` describes likewise.
+pub(super) fn ad_view(source: &str, output: Option<&str>) -> String {
+    let output = output.map_or_else(String::new, |output| {
+        format!("\n  output_stream:\n    {output}\n    include_features: true")
+    });
     format!(
         "entity: {{ name: user, join_keys: {{ user_id: string }} }}
 ---

@@ -8,14 +8,14 @@ use super::Bench;
 use super::client::{Client, post};
 use super::figure::{Figure, percentile};
 use super::push::PATH;
-use super::service::{Service, ad_view};
+use super::service::{Service, TO_FILE, ad_view};
 
 const COMPONENT: &str = "views/user_impression_counts.wasm";
 
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let versions = [bench.guests.bytes("ad_impressions")?, bench.guests.bytes("ad_impressions_v2")?];
     let service = Service::start(None, |views| {
-        std::fs::write(views.join("ads.yaml"), ad_view("push: {}", true))?;
+        std::fs::write(views.join("ads.yaml"), ad_view("push: {}", Some(TO_FILE)))?;
         std::fs::write(views.join("user_impression_counts.wasm"), &versions[0])?;
         Ok(())
     })?;

@@ -14,10 +14,10 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
-use crate::demo::{EXAMPLE, VIEW, copy_views, fresh_folder};
+use crate::demo::{self, EXAMPLE, VIEW, copy_views, fresh_folder};
 use crate::demo_host::{DemoHost, wait};
 use crate::setup::{self, Kafka};
-use crate::step::{cargo, root, run, say, target};
+use crate::step::{root, run, say};
 
 const TOPIC: &str = "ad_impressions";
 const OUTPUT_TOPIC: &str = "feature-stream";
@@ -37,15 +37,7 @@ pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
     setup::compiler()?;
     setup::wasm()?;
     let kafka = setup::kafka()?;
-    run(
-        "building the host (release)",
-        cargo().args(["build", "--release", "--package", "host", "--bin", "host"]),
-    )?;
-    let host = target().join("release/host");
-    run(
-        "building the transforms of the ad-impression example",
-        Command::new(&host).arg("build").arg(root().join(EXAMPLE)),
-    )?;
+    let host = demo::build()?;
     let folder = fresh_folder("demo-kafka")?;
     let started = Instant::now();
     say("starting a Kafka broker");

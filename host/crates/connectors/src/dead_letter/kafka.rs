@@ -13,13 +13,12 @@ use std::{fmt, mem};
 use model::dead_letter::{DeadLetter, DeadLetters};
 use model::error::{Disposition, Failure};
 use model::time::EventTime;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
 
-use crate::kafka::{Connection, CreateTopic, DEFAULT_MAX_MESSAGE_BYTES, Shared, Topics, Watch};
+use crate::kafka::{Connection, CreateTopic, DEFAULT_MAX_MESSAGE_BYTES, Shared, Topics, Watch, Watched};
 
 #[cfg(test)]
 mod tests;
@@ -172,10 +171,13 @@ impl Writer {
             .set("message.timeout.ms", WRITE_LIMIT.as_millis().to_string())
             .set("message.max.bytes", max_message.to_string())
             .set("delivery.report.only.error", "false");
-        let producer = BaseProducer::from_config_and_context(&config, Context { watch: watch.clone() })
-            .map_err(|error| {
-                watch.failure(&format!("write dead letters to topic `{}`", options.topic), &error)
-            })?;
+        let producer = BaseProducer::from_config_and_context(
+            &config,
+            Watched { watch: watch.clone(), beside: Deliveries },
+        )
+        .map_err(|error| {
+            watch.failure(&format!("write dead letters to topic `{}`", options.topic), &error)
+        })?;
         Ok(Self { producer, max_message })
     }
 }
@@ -214,22 +216,10 @@ impl fmt::Debug for KafkaDeadLetters {
     }
 }
 
-/// Hears of deliveries, and hands on what else the client says.
-struct Context {
-    watch: Watch,
-}
+type Context = Watched<Deliveries>;
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.watch.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.watch.error(error, reason);
-    }
-
-    fn stats_raw(&self, _statistics: &[u8]) {}
-}
+/// Hears of deliveries.
+struct Deliveries;
 
 impl ProducerContext for Context {
     type DeliveryOpaque = Arc<Outcome>;

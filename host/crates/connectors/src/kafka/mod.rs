@@ -16,6 +16,7 @@ pub mod probe;
 mod topics;
 
 pub use connection::{Connection, Sasl, SaslMechanism, Tls};
+pub(crate) use context::Watched;
 pub use context::{BrokerHook, BrokerState, Shared, Watch};
 pub use group::{Group, GroupOptions, GroupProtocol, TransactionOffsets, partition_name, topic_and_number};
 pub use metrics::{KafkaMetrics, OutputMetrics, SourceMetrics};

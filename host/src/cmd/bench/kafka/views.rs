@@ -10,7 +10,7 @@ use anyhow::bail;
 use super::broker::free_port;
 use super::watch::Running;
 use super::{Stage, own_binary};
-use crate::cmd::bench::client::Client;
+use crate::cmd::bench::service::{ad_view, is_ready};
 
 /// Whether rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +46,7 @@ pub(super) fn start(
 pub(super) fn wait_until_ready(running: &mut Running, port: u16) -> anyhow::Result<()> {
     let started = Instant::now();
     let address = ([127, 0, 0, 1], port).into();
-    while !Client::connect(address)
-        .and_then(|mut client| client.get("/readyz"))
-        .is_ok_and(|(status, _)| status == 200)
-    {
+    while !is_ready(address) {
         running.check()?;
         if started.elapsed() > Duration::from_secs(60) {
             bail!("the host did not become ready within a minute");
@@ -69,35 +66,8 @@ fn write(folder: &Path, stage: &Stage, input: &str, output: &str) -> anyhow::Res
             stage.cluster.bootstrap
         ),
     )?;
-    fs::write(
-        folder.join("views/ads.yaml"),
-        format!(
-            "entity: {{ name: user, join_keys: {{ user_id: string }} }}
----
-source:
-  name: ad_impressions
-  kafka: {{ connection: main, topic: {input}, start: earliest, group: {output} }}
-  schema:
-    timestamp: timestamp
-    user_uuid: {{ type: string, nullable: false }}
-    ad_id: int64
-    clicked: bool
-    bid: float64
-  timestamp_field: timestamp
----
-view:
-  name: user_impression_counts
-  source: ad_impressions
-  entities: [user]
-  transform: {{ component: user_impression_counts.wasm }}
-  features: {{ impression: int64 }}
-  timestamp_field: timestamp
-  ttl: 36500d
-  output_stream:
-    kafka: {{ connection: main, topic: {output} }}
-    include_features: true
-"
-        ),
-    )?;
+    let from = format!("kafka: {{ connection: main, topic: {input}, start: earliest, group: {output} }}");
+    let to = format!("kafka: {{ connection: main, topic: {output} }}");
+    fs::write(folder.join("views/ads.yaml"), ad_view(&from, Some(&to)))?;
     Ok(())
 }

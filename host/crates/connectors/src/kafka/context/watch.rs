@@ -12,8 +12,7 @@ use rdkafka::statistics::Statistics;
 use super::presence::Presence;
 use crate::kafka::error;
 
-/// A client's context, for consumers as it is. A context of another kind holds one and hands [`ClientContext::log`]
-/// and [`ClientContext::error`] on to it. Cheap to clone.
+/// A client's context, for consumers as it is; contexts of other kinds are a [`Watched`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Watch {
     presence: Arc<Presence>,
@@ -58,3 +57,22 @@ impl ClientContext for Watch {
 }
 
 impl ConsumerContext for Watch {}
+
+/// The context of a client of which something more is heard than logs and errors: those go to the [`Watch`], the rest is
+/// for whoever implements the library's trait for `Watched<T>`.
+pub(crate) struct Watched<T> {
+    pub(crate) watch: Watch,
+    pub(crate) beside: T,
+}
+
+impl<T: Send + Sync + 'static> ClientContext for Watched<T> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.watch.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watch.error(error, reason);
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+}

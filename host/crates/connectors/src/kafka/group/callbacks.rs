@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::kafka::Watch;
+use crate::kafka::Watched;
 
 /// Everything that can happen to a member.
 pub(super) enum Happening {
@@ -27,9 +25,9 @@ pub(super) enum Happening {
     Broken(KafkaError),
 }
 
-/// The context of a member's client.
+/// What a member's client has beside its watch.
+#[derive(Default)]
 pub(super) struct Callbacks {
-    watch: Watch,
     /// Grows with rebalances and commits, of which one is under way at a time.
     happenings: Mutex<VecDeque<Happening>>,
     /// Nobody listens any more: partitions are given up at once.
@@ -37,10 +35,6 @@ pub(super) struct Callbacks {
 }
 
 impl Callbacks {
-    pub(super) fn new(watch: Watch) -> Self {
-        Self { watch, happenings: Mutex::default(), closing: AtomicBool::new(false) }
-    }
-
     /// The next thing that happened.
     pub(super) fn next(&self) -> Option<Happening> {
         self.happenings.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
@@ -56,26 +50,14 @@ impl Callbacks {
     }
 }
 
-impl ClientContext for Callbacks {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.watch.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.watch.error(error, reason);
-    }
-
-    fn stats_raw(&self, _statistics: &[u8]) {}
-}
-
-impl ConsumerContext for Callbacks {
+impl ConsumerContext for Watched<Callbacks> {
     fn rebalance(
         &self,
         member: &BaseConsumer<Self>,
         code: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        let closing = self.closing.load(Ordering::SeqCst);
+        let closing = self.beside.closing.load(Ordering::SeqCst);
         if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // From the end and paused: nothing is ever fetched here.
             let assigned = partitions
@@ -83,20 +65,20 @@ impl ConsumerContext for Callbacks {
                 .and_then(|()| member.incremental_assign(partitions))
                 .and_then(|()| if partitions.count() == 0 { Ok(()) } else { member.pause(partitions) });
             match assigned {
-                Ok(()) => self.note(Happening::Assigned(partitions.clone())),
-                Err(error) => self.note(Happening::Broken(error)),
+                Ok(()) => self.beside.note(Happening::Assigned(partitions.clone())),
+                Err(error) => self.beside.note(Happening::Broken(error)),
             }
         } else if closing || member.assignment_lost() {
             if let Err(error) = member.incremental_unassign(partitions) {
-                self.note(Happening::Broken(error));
+                self.beside.note(Happening::Broken(error));
             }
-            self.note(Happening::Lost(partitions.clone()));
+            self.beside.note(Happening::Lost(partitions.clone()));
         } else {
-            self.note(Happening::Revoked(partitions.clone()));
+            self.beside.note(Happening::Revoked(partitions.clone()));
         }
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.note(Happening::Committed(result, offsets.clone()));
+        self.beside.note(Happening::Committed(result, offsets.clone()));
     }
 }

@@ -18,13 +18,13 @@ use super::options::{GroupOptions, topic_and_number};
 use super::state::{Commit, Slot, State};
 use super::transaction::TransactionOffsets;
 use crate::kafka::commit::ViewOffset;
-use crate::kafka::{SourceMetrics, Watch};
+use crate::kafka::{SourceMetrics, Watch, Watched};
 
 /// How long a transaction waits for a commit that is on its way, and a rewind for its own.
 const COMMIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The client of a member.
-pub(super) type Client = BaseConsumer<Callbacks>;
+pub(super) type Client = BaseConsumer<Watched<Callbacks>>;
 
 /// A source's part in its consumer group.
 pub struct Group {
@@ -124,12 +124,13 @@ impl Group {
         self.inner.lock().holds(partition, self.inner.session)
     }
 
-    /// Whether a partition is this host's, be it on its way to another.
-    pub fn has(&self, partition: &Partition) -> bool {
-        self.inner.lock().has(partition)
+    /// What the group knows of a view; `None` if the partition is not this host's, of which it knows nothing.
+    pub fn known(&self, view: &str, partition: &Partition) -> Option<Kept> {
+        let state = self.inner.lock();
+        state.has(partition).then(|| state.kept(view, partition))
     }
 
-    /// What the group knows of a view.
+    /// As [`Group::known`], and nothing of a partition that is not this host's.
     pub fn kept(&self, view: &str, partition: &Partition) -> Kept {
         self.inner.lock().kept(view, partition)
     }
@@ -312,7 +313,7 @@ impl Inner {
 
     /// Makes a client and puts it in the old one's place.
     pub(super) fn make_client(&self) -> Result<Arc<Client>, Failure> {
-        let callbacks = Callbacks::new(self.watch.clone());
+        let callbacks = Watched { watch: self.watch.clone(), beside: Callbacks::default() };
         let client = Client::from_config_and_context(&self.options.config(), callbacks)
             .map_err(|error| self.watch.failure(&self.doing("join"), &error))?;
         let client = Arc::new(client);

@@ -74,8 +74,7 @@ fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>
         }
         if fenced.elapsed() >= FENCE_EVERY {
             fenced = Instant::now();
-            let lanes: Vec<_> = shared.lanes().values().cloned().collect();
-            for lane in lanes.iter().filter(|lane| !shared.keeper.holds(&lane.partition)) {
+            for lane in shared.lanes.all().iter().filter(|lane| !shared.keeper.holds(&lane.partition)) {
                 if lane.is_busy() {
                     return End::Lost(shared.not_ours(&lane.partition));
                 }
@@ -101,8 +100,7 @@ fn give_up(shared: &Emitter, session: Arc<Session>, end: &End) {
     debug_assert_eq!(Arc::strong_count(&session), 1, "callers only borrow the session");
     drop(session);
     // No record of the old producer can come any more. Lanes are closed before there is a new one.
-    let lanes: Vec<_> = shared.lanes().values().cloned().collect();
-    let failed: Vec<_> = lanes.iter().flat_map(|lane| lane.fail()).collect();
+    let failed: Vec<_> = shared.lanes.all().iter().flat_map(|lane| lane.fail()).collect();
     shared.metrics.outstanding.set(0);
     if let End::Failed(failure) = end {
         shared.metrics.retries.inc();

@@ -3,7 +3,7 @@
 //! Two locks, taken in this order: `sending` is held while a batch is encoded and handed over, so batches go out as they
 //! came; `progress` is held for moments, also by the thread that hears of acknowledgements.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +24,32 @@ pub(super) struct Lane {
     progress: Mutex<Progress>,
     /// Something waits for room in the producer's queue.
     stuck: AtomicBool,
+}
+
+/// The partitions of one view that were ever emitted.
+#[derive(Default)]
+pub(super) struct Lanes(Mutex<HashMap<Partition, Arc<Lane>>>);
+
+impl Lanes {
+    /// The lane of a partition, made if there is none.
+    pub(super) fn of(&self, partition: &Partition) -> Arc<Lane> {
+        let mut lanes = self.lock();
+        match lanes.get(partition) {
+            Some(lane) => Arc::clone(lane),
+            None => {
+                Arc::clone(lanes.entry(partition.clone()).or_insert_with(|| Lane::new(partition.clone())))
+            }
+        }
+    }
+
+    /// All of them now.
+    pub(super) fn all(&self) -> Vec<Arc<Lane>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Partition, Arc<Lane>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is being handed over.

@@ -20,7 +20,7 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfi
 use rdkafka::util::IntoOpaque;
 
 use super::ticket::Ticket;
-use crate::kafka::Watch;
+use crate::kafka::{Watch, Watched};
 
 /// The name of the one header of an output record.
 pub(super) const IDENTITY: &CStr = c"millrace";
@@ -61,7 +61,8 @@ unsafe impl Sync for Producer {}
 impl Producer {
     /// A producer of these topics.
     pub(super) fn open(config: &ClientConfig, topics: &[&str], watch: Watch) -> Result<Self, KafkaError> {
-        let client = BaseProducer::from_config_and_context(config, Context { watch })?;
+        let client =
+            BaseProducer::from_config_and_context(config, Watched { watch, beside: LastDeliveries })?;
         let native = client.client().native_ptr();
         // SAFETY: `native` lives as long as `client`. The reference is given back in `drop`.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_get_main(native) });
@@ -292,22 +293,11 @@ fn is_purge(code: Code) -> bool {
     matches!(code, Code::PurgeQueue | Code::PurgeInflight)
 }
 
-/// Hands on what the client says. Deliveries do not come this way.
-pub(super) struct Context {
-    watch: Watch,
-}
+/// The client's context. Deliveries do not come this way, but for the last ones.
+pub(super) type Context = Watched<LastDeliveries>;
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.watch.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.watch.error(error, reason);
-    }
-
-    fn stats_raw(&self, _statistics: &[u8]) {}
-}
+/// What the client library's own polling brings while it drops or flushes.
+pub(super) struct LastDeliveries;
 
 /// What a record carries, for the client library's own polling: while it drops or flushes.
 pub(super) struct Opaque(*const Ticket);

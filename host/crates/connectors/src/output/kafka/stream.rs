@@ -1,11 +1,10 @@
 //! The at-least-once stream as the flow sees it: encoding and handing over, on the caller's thread.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
@@ -18,7 +17,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::delivery;
 use super::keeper::Keeper;
-use super::lane::{Admission, Batch, Lane, Sending};
+use super::lane::{Admission, Batch, Lane, Lanes, Sending};
 use super::native::{IDENTITY, Record};
 use super::options::KafkaOutputOptions;
 use super::session::Session;
@@ -43,7 +42,7 @@ pub(super) struct Emitter {
     pub(super) metrics: OutputMetrics,
     /// Read for as long as a batch is handed over: once the delivery thread has taken it out, nobody hands over.
     pub(super) session: RwLock<Slot>,
-    lanes: Mutex<HashMap<Partition, Arc<Lane>>>,
+    pub(super) lanes: Lanes,
     /// Callers that wait for room in the producer's queue.
     room: Mutex<Vec<Waker>>,
     pub(super) starving: AtomicBool,
@@ -82,7 +81,7 @@ impl Stream {
             watch,
             keeper,
             session: RwLock::new(slot),
-            lanes: Mutex::default(),
+            lanes: Lanes::default(),
             room: Mutex::default(),
             starving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -106,7 +105,7 @@ impl Stream {
         epoch: u32,
     ) -> Result<(), Failure> {
         self.shared.keeper.rewind(partition, to, epoch)?;
-        self.shared.lane(partition).forget();
+        self.shared.lanes.of(partition).forget();
         Ok(())
     }
 
@@ -143,7 +142,7 @@ impl Drop for Stream {
 impl Emitter {
     /// Takes a batch and hands over as much of it as there is room for; `None` = there is nothing to wait for.
     fn emit(&self, emission: Emission) -> Result<Option<Arc<Ticket>>, Failure> {
-        let lane = self.lane(&emission.batch.partition);
+        let lane = self.lanes.of(&emission.batch.partition);
         let slot = self.session.read().unwrap_or_else(PoisonError::into_inner);
         let session = match &*slot {
             Slot::Open(session) => session,
@@ -284,20 +283,6 @@ impl Emitter {
         self.starving.store(false, Ordering::SeqCst);
         let waiting = std::mem::take(&mut *self.room.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.into_iter().for_each(Waker::wake);
-    }
-
-    pub(super) fn lanes(&self) -> MutexGuard<'_, HashMap<Partition, Arc<Lane>>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lane(&self, partition: &Partition) -> Arc<Lane> {
-        let mut lanes = self.lanes();
-        match lanes.get(partition) {
-            Some(lane) => Arc::clone(lane),
-            None => {
-                Arc::clone(lanes.entry(partition.clone()).or_insert_with(|| Lane::new(partition.clone())))
-            }
-        }
     }
 
     pub(super) fn not_ours(&self, partition: &Partition) -> Failure {

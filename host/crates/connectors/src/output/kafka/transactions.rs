@@ -5,7 +5,7 @@
 //! next one fences and ends what it left behind, what was committed is read again, and only then callers are told to
 //! repeat.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use model::position::{Partition, Position};
 
 use super::encoded::Encoded;
 use super::keeper::Keeper;
-use super::lane::{Admission, Lane};
+use super::lane::{Admission, Lane, Lanes};
 use super::options::KafkaOutputOptions;
 use super::progress_topic::Mark;
 use super::stream::dead_letter;
@@ -51,7 +51,7 @@ pub(super) struct Queue {
     pub(super) watch: Watch,
     pub(super) kept: Transacted,
     pub(super) metrics: OutputMetrics,
-    lanes: Mutex<HashMap<Partition, Arc<Lane>>>,
+    lanes: Lanes,
     state: Mutex<State>,
     /// Something waits, or the stream is being dropped.
     wake: Condvar,
@@ -85,30 +85,27 @@ struct Rewind {
 impl Transactions {
     /// Reads what was committed, and starts. Blocks.
     pub(super) fn start(options: KafkaOutputOptions, watch: Watch) -> Result<Self, Failure> {
-        let kept = Transacted::open(&options, &watch)?;
+        let kept = Transacted::new(&options, &watch)?;
         let state = State { closed: None, max_record: 0, waiting: Vec::new(), rewinds: Vec::new() };
         let shared = Arc::new(Queue {
             metrics: options.shared.metrics().output(&options.view),
             options,
             watch,
             kept,
-            lanes: Mutex::default(),
+            lanes: Lanes::default(),
             state: Mutex::new(state),
             wake: Condvar::new(),
             stopping: AtomicBool::new(false),
         });
-        // Read again once earlier producers are shut out: what one of them was about to commit counts now, or never will.
-        let opened = Committer::open(&shared).and_then(|committer| {
-            shared.kept.refresh(&[], Duration::ZERO)?;
-            Ok(committer)
-        });
-        let closed = match opened {
+        let closed = match open(&shared, &[]) {
             Ok(committer) => {
                 shared.lock().max_record = committer.max_record();
                 Some(committer)
             }
             Err(failure) if failure.disposition == Disposition::Stop => return Err(failure),
             Err(failure) => {
+                // Positions are known all the same, or the stream cannot be opened.
+                shared.kept.refresh(&[], Duration::ZERO)?;
                 shared.lock().closed = Some(failure);
                 None
             }
@@ -152,7 +149,7 @@ impl Transactions {
                 Err(Failure::retry(format!("rewind view `{view}`: the transaction takes too long")))
             })?;
         }
-        self.shared.lane(partition).forget();
+        self.shared.lanes.of(partition).forget();
         Ok(())
     }
 
@@ -187,7 +184,7 @@ impl fmt::Debug for Transactions {
 impl Queue {
     fn emit(&self, emission: &Emission) -> Result<Option<Arc<Ticket>>, Failure> {
         let batch = &emission.batch;
-        let lane = self.lane(&batch.partition);
+        let lane = self.lanes.of(&batch.partition);
         let refused = |failure: Failure| {
             lane.refuse(batch);
             Err(failure)
@@ -296,8 +293,9 @@ impl Queue {
                 self.wake.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner);
             state = back;
             if waited.timed_out() {
-                self.lanes()
-                    .values()
+                self.lanes
+                    .all()
+                    .iter()
                     .filter(|lane| !self.kept.holds(&lane.partition))
                     .for_each(|lane| lane.forget());
                 if self.kept.is_behind() {
@@ -322,22 +320,7 @@ impl Queue {
             // Whoever asked may have gone.
             let _ = rewind.answer.send(Err(again(failure)));
         }
-        let lanes: Vec<_> = self.lanes().values().cloned().collect();
-        lanes.iter().flat_map(|lane| lane.fail()).collect()
-    }
-
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Partition, Arc<Lane>>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lane(&self, partition: &Partition) -> Arc<Lane> {
-        let mut lanes = self.lanes();
-        match lanes.get(partition) {
-            Some(lane) => Arc::clone(lane),
-            None => {
-                Arc::clone(lanes.entry(partition.clone()).or_insert_with(|| Lane::new(partition.clone())))
-            }
-        }
+        self.lanes.all().iter().flat_map(|lane| lane.fail()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -465,13 +448,17 @@ fn recover(
     committer
 }
 
+/// Makes a producer, which shuts earlier ones out, and then reads what was committed: what one of them was about to
+/// commit counts by now, or never will.
+fn open(queue: &Queue, partitions: &[Partition]) -> Result<Committer, Failure> {
+    let committer = Committer::open(queue)?;
+    queue.kept.refresh(partitions, transaction::LIMIT)?;
+    Ok(committer)
+}
+
 /// Tries once, and pauses if that fails.
 fn reopen(queue: &Arc<Queue>, partitions: &[Partition]) -> Option<Committer> {
-    let opened = Committer::open(queue).and_then(|committer| {
-        queue.kept.refresh(partitions, transaction::LIMIT)?;
-        Ok(committer)
-    });
-    match opened {
+    match open(queue, partitions) {
         Ok(committer) => {
             let mut state = queue.lock();
             state.max_record = committer.max_record();

@@ -36,8 +36,9 @@ pub(super) struct Transacted {
 }
 
 impl Transacted {
-    /// Reads the progress topic, if that is where it stands.
-    pub(super) fn open(options: &KafkaOutputOptions, watch: &Watch) -> Result<Self, Failure> {
+    /// Knows nothing before the first [`Transacted::refresh`]. Makes the progress topic, if that is where it stands and it
+    /// is missing.
+    pub(super) fn new(options: &KafkaOutputOptions, watch: &Watch) -> Result<Self, Failure> {
         let truth = match &options.progress {
             Progress::Group(group) => Truth::Group { group: Arc::clone(group), view: options.view.clone() },
             Progress::Topic { group } => {
@@ -51,9 +52,7 @@ impl Transacted {
                 )));
             }
         };
-        let transacted = Self { truth, idle: Mutex::default() };
-        transacted.refresh(&[], Duration::ZERO)?;
-        Ok(transacted)
+        Ok(Self { truth, idle: Mutex::default() })
     }
 
     /// Progress without records that is still this host's to commit.

@@ -15,9 +15,7 @@ use super::find;
 use super::ledger::Ledger;
 use super::lines;
 use super::reader::FileReader;
-
-/// The name of the only partition.
-const PARTITION: &str = "0";
+use crate::source::single::{self, PARTITION};
 
 /// Bits of a position that say where in its file a line begins; the bits above say which file.
 const OFFSET_BITS: u32 = 40;
@@ -102,21 +100,8 @@ impl FileSource {
         Ok(Arc::new(Self { shared: Arc::new(shared) }))
     }
 
-    fn check_partition(&self, partition: &Partition) -> Result<(), Failure> {
-        if partition.as_str() == PARTITION {
-            return Ok(());
-        }
-        let name = &self.shared.name;
-        Err(Failure::stop(format!(
-            "use partition `{partition}` of source `{name}`: its only one is `{PARTITION}`"
-        )))
-    }
-
     fn place(&self, position: &Position) -> Result<Place, Failure> {
-        position.as_u64().map(Place::from_u64).ok_or_else(|| {
-            let name = &self.shared.name;
-            Failure::stop(format!("use position {position} of source `{name}`: its positions have 8 bytes"))
-        })
+        single::number(&self.shared.name, position).map(Place::from_u64)
     }
 }
 
@@ -126,7 +111,7 @@ impl Source for FileSource {
     }
 
     fn end(&self, partition: &Partition) -> Result<Option<Position>, Failure> {
-        self.check_partition(partition)?;
+        single::check(&self.shared.name, partition)?;
         let mut ledger = self.shared.ledger();
         ledger.look().map_err(|error| self.shared.failed("look at", error))?;
         let ordinals: Vec<u32> = ledger.entries().iter().rev().map(|entry| entry.ordinal).collect();
@@ -150,11 +135,7 @@ impl Source for FileSource {
     }
 
     fn read(&self, partitions: &[Partition], after: &Positions) -> Result<Box<dyn Reader>, Failure> {
-        let [partition] = partitions else {
-            let (name, count) = (&self.shared.name, partitions.len());
-            return Err(Failure::stop(format!("read {count} partitions of source `{name}`, which has one")));
-        };
-        self.check_partition(partition)?;
+        let partition = single::only(&self.shared.name, partitions)?;
         let after = after.get(partition).map(|position| self.place(position)).transpose()?;
         Ok(Box::new(FileReader::new(Arc::clone(&self.shared), partition.clone(), after)?))
     }
@@ -165,7 +146,7 @@ impl Source for FileSource {
         through: &Position,
         _views: &std::collections::BTreeMap<String, model::source::ViewProgress>,
     ) -> Result<(), Failure> {
-        self.check_partition(partition)?;
+        single::check(&self.shared.name, partition)?;
         let place = self.place(through)?;
         self.shared.ledger().release(place.ordinal).map_err(|error| {
             let name = &self.shared.name;

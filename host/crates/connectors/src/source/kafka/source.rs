@@ -121,15 +121,14 @@ impl Source for KafkaSource {
 
     fn kept(&self, view: &str, partition: &Partition) -> Result<Option<Kept>, Failure> {
         self.group.room_for(view, partition)?;
-        let kept = self.group.kept(view, partition);
         // Of a partition that has gone meanwhile the group knows nothing, which must not be taken for "no commit".
-        if self.group.has(partition) {
-            return Ok(Some(kept));
-        }
-        Err(Failure::retry(format!(
-            "ask group `{}` how far view `{view}` is in partition `{partition}`: it is not this host's at the moment",
-            self.group_name
-        )))
+        let kept = self.group.known(view, partition).ok_or_else(|| {
+            Failure::retry(format!(
+                "ask group `{}` how far view `{view}` is in partition `{partition}`: it is not this host's at the moment",
+                self.group_name
+            ))
+        })?;
+        Ok(Some(kept))
     }
 
     fn find(&self, partition: &Partition, point: &Point) -> Result<Option<Position>, Failure> {

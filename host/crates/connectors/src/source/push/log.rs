@@ -21,9 +21,7 @@ use super::recovery::{self, Recovered};
 use super::tail::Tail;
 use super::validate::Validator;
 use super::writer::Writer;
-
-/// The name of the only partition.
-const PARTITION: &str = "0";
+use crate::source::single::{self, PARTITION};
 
 /// Bytes in the name of a producer. Bounds what is remembered of all of them together.
 pub const MAX_PRODUCER_NAME_BYTES: usize = 256;
@@ -145,23 +143,8 @@ impl PushLog {
         self.core.trouble()
     }
 
-    fn check_partition(&self, partition: &Partition) -> Result<(), Failure> {
-        if partition.as_str() == PARTITION {
-            return Ok(());
-        }
-        let name = &self.core.name;
-        Err(Failure::stop(format!(
-            "use partition `{partition}` of source `{name}`: its only one is `{PARTITION}`"
-        )))
-    }
-
     fn sequence(&self, position: &Position) -> Result<u64, Failure> {
-        position.as_u64().ok_or_else(|| {
-            Failure::stop(format!(
-                "use position {position} of source `{}`: its positions have 8 bytes",
-                self.core.name
-            ))
-        })
+        single::number(&self.core.name, position)
     }
 }
 
@@ -177,18 +160,14 @@ impl Source for PushLog {
     }
 
     fn end(&self, partition: &Partition) -> Result<Option<Position>, Failure> {
-        self.check_partition(partition)?;
+        single::check(&self.core.name, partition)?;
         Ok(self.core.tail.next().checked_sub(1).map(Position::from_u64))
     }
 
     /// Without a position reading begins with the oldest row that is kept. A position behind the end is refused: the
     /// log was lost, and new rows would be taken for old ones.
     fn read(&self, partitions: &[Partition], after: &Positions) -> Result<Box<dyn Reader>, Failure> {
-        let [partition] = partitions else {
-            let (name, count) = (&self.core.name, partitions.len());
-            return Err(Failure::stop(format!("read {count} partitions of source `{name}`, which has one")));
-        };
-        self.check_partition(partition)?;
+        let partition = single::only(&self.core.name, partitions)?;
         let first = match after.get(partition) {
             None => self.core.files.first(),
             Some(position) => self.sequence(position)? + 1,
@@ -212,7 +191,7 @@ impl Source for PushLog {
         through: &Position,
         _views: &std::collections::BTreeMap<String, model::source::ViewProgress>,
     ) -> Result<(), Failure> {
-        self.check_partition(partition)?;
+        single::check(&self.core.name, partition)?;
         let next = self.sequence(through)?.saturating_add(1);
         self.core.files.release(next).map_err(|error| {
             let (name, directory) = (&self.core.name, self.core.directory.display());

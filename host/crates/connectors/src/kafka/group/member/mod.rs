@@ -148,7 +148,7 @@ impl Member {
             self.failed(&error);
         }
         self.renew(began);
-        while let Some(happening) = self.client().context().next() {
+        while let Some(happening) = self.client().context().beside.next() {
             match happening {
                 Happening::Committed(result, offsets) => self.committed(result, &offsets),
                 other => self.waiting.push_back(other),
@@ -411,7 +411,7 @@ impl Member {
         let limit = Instant::now() + GOODBYE_LIMIT;
         // A static member is only taken out of the group when it unsubscribes; closing would keep its place.
         if self.inner.options.protocol == GroupProtocol::Classic {
-            self.client().context().close();
+            self.client().context().beside.close();
             self.client().unsubscribe();
             while is_member(self.client()) && Instant::now() < limit {
                 self.poll(ROUND_WAITING);
@@ -423,7 +423,7 @@ impl Member {
     /// Closes the client, on a thread of its own: with brokers away that can last.
     fn close(&mut self) {
         let Some(client) = self.client.take() else { return };
-        client.context().close();
+        client.context().beside.close();
         self.inner.forget_client();
         self.waiting.clear();
         let (done, closed) = sync_channel(1);
