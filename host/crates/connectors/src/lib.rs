@@ -4,8 +4,11 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod contact;
 pub mod dead_letter;
 pub mod kafka;
+pub mod kinesis;
 pub mod online;
 pub mod output;
+pub mod redis;
 pub mod source;

@@ -41,6 +41,10 @@ pub struct Attributes {
     pub headers: Vec<Header>,
     /// Number of headers through each event; empty = none has any.
     pub header_ends: Vec<u32>,
+    /// Whether the source had nothing behind this batch when it was read. Said, at least once by each reader, by
+    /// sources that cannot say where they end ([`crate::source::Source::knows_end`]); if need be by a batch without
+    /// events that covers nothing new.
+    pub at_end: bool,
 }
 
 /// A header of an event.

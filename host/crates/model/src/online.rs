@@ -45,6 +45,35 @@ pub trait OnlineReader: Send + Sync {
         keys: Vec<Vec<Value>>,
         features: Vec<usize>,
     ) -> BoxFuture<'static, Result<Vec<Option<StoredRow>>, Failure>>;
+
+    /// Several views at a time, in one round trip where the store is elsewhere; answers in the order of `lookups`.
+    fn get_all(
+        &self,
+        lookups: Vec<Lookup>,
+    ) -> BoxFuture<'static, Result<Vec<Vec<Option<StoredRow>>>, Failure>> {
+        let found: Vec<_> = lookups
+            .into_iter()
+            .map(|Lookup { view, keys, features }| self.get(&view, keys, features))
+            .collect();
+        Box::pin(async move {
+            let mut rows = Vec::with_capacity(found.len());
+            for found in found {
+                rows.push(found.await?);
+            }
+            Ok(rows)
+        })
+    }
+}
+
+/// What is read of one view; see [`OnlineReader::get`].
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// The view.
+    pub view: Arc<ViewShape>,
+    /// Join-key values in the view's declared order, one entry per entity.
+    pub keys: Vec<Vec<Value>>,
+    /// Indexes into [`ViewShape::features`].
+    pub features: Vec<usize>,
 }
 
 /// A generation and where it began.
@@ -93,6 +122,12 @@ pub trait Ledger: Send + Sync {
 
     /// Notes progress of a view without online rows; durable with the next checkpoint.
     fn advance(&self, view: &str, partition: &Partition, through: &Position);
+
+    /// Takes back that rows are durable: the store has lost them. In these partitions the view's online position goes
+    /// back to `to` (`None` = where the view began), if it is beyond; generations and epoch stay. Durable on return.
+    ///
+    /// Nothing of the view may be under way in these partitions.
+    fn set_back(&self, view: &str, to: &Starts) -> Result<(), Failure>;
 
     /// Sets a view back: in these partitions it begins behind these positions, and nothing behind them counts as
     /// online; rows stay. Its generations are replaced by `generation` from there on. Durable on return.

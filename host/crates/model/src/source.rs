@@ -124,6 +124,12 @@ pub trait Source: Send + Sync {
         }
     }
 
+    /// Whether [`Source::end`] can be answered. A source that cannot tells by [`crate::batch::Attributes::at_end`]
+    /// when a reader has reached what is its end then, and fails [`Source::end`].
+    fn knows_end(&self) -> bool {
+        true
+    }
+
     /// Position of the last event that exists now in a partition; `None` if it is empty.
     fn end(&self, partition: &Partition) -> Result<Option<Position>, Failure>;
 

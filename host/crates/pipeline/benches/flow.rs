@@ -185,6 +185,10 @@ impl Ledger for Sink {
 
     fn advance(&self, _view: &str, _partition: &Partition, _through: &Position) {}
 
+    fn set_back(&self, _view: &str, _to: &model::online::Starts) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn rewind(
         &self,
         _view: &str,

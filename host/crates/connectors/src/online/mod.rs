@@ -1,3 +1,4 @@
 //! Online stores: one folder each.
 
 pub mod embedded;
+pub mod redis;

@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod kafka;
+pub mod kinesis;
 pub mod push;
 
 mod single;

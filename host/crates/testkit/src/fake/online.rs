@@ -186,6 +186,27 @@ impl Ledger for MemoryStore {
         }
     }
 
+    fn set_back(&self, view: &str, to: &Starts) -> Result<(), Failure> {
+        self.ledger_failures.check("write a note")?;
+        let mut guard = lock(&self.state);
+        let State { visible, durable, .. } = &mut *guard;
+        for (partition, to) in to {
+            let key = (view.to_owned(), partition.clone());
+            for image in [&mut *visible, &mut *durable] {
+                match to {
+                    Some(to) if image.positions.get(&key).is_some_and(|at| to < at) => {
+                        image.positions.insert(key.clone(), *to);
+                    }
+                    Some(_) => {}
+                    None => {
+                        image.positions.remove(&key);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn rewind(
         &self,
         view: &str,

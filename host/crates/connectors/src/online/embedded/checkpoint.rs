@@ -65,6 +65,12 @@ impl Core {
         Ok(doomed.len())
     }
 
+    /// Takes back that rows are durable. Waits for a checkpoint that is being made: it may hold a later position.
+    pub(super) fn set_back(&self, view: &str, to: &Starts) -> Result<(), Failure> {
+        let _one_at_a_time = self.checkpointing.lock().expect("a checkpoint does not panic");
+        self.ledger.set_back(view, to, &self.disk)
+    }
+
     /// Sets a view back. Waits for a checkpoint that is being made: it may hold a position from before.
     pub(super) fn rewind(
         &self,

@@ -185,6 +185,45 @@ impl Ledgers {
         Ok(())
     }
 
+    /// Positions that are beyond go back, in one synced step. No checkpoint may be on its way.
+    pub(super) fn set_back(&self, view: &str, to: &Starts, disk: &Disk) -> Result<(), Failure> {
+        let _changing = self.changing.lock().expect(UNBROKEN);
+        let Some(number) = self.known_number(view) else { return Ok(()) };
+        // By key, as a commit wants it; `None` removes.
+        let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for (partition, to) in to {
+            if self.durable(view, partition) <= *to {
+                continue;
+            }
+            match *to {
+                Some(through) => {
+                    let fact = Fact::Online { view: number, partition: partition.clone(), through };
+                    changes.insert(fact.key(), Some(fact.value()));
+                }
+                None => {
+                    changes.insert(online_key(number, partition), None);
+                }
+            }
+        }
+        disk.commit(0, |sink| {
+            changes.iter().try_for_each(|(key, value)| match value {
+                Some(value) => sink.put(key, value),
+                None => sink.remove(key),
+            })
+        })?;
+        let mut views = self.lock();
+        let Some(entry) = views.get_mut(view) else { return Ok(()) };
+        for (partition, to) in to {
+            if let Some(progress) = entry.progress.get_mut(partition) {
+                *progress = Progress {
+                    applied: progress.applied.min(*to),
+                    durable: progress.durable.min(*to),
+                };
+            }
+        }
+        Ok(())
+    }
+
     /// All of it in one synced step. No checkpoint may be on its way: it could hold a position from before.
     pub(super) fn rewind(
         &self,

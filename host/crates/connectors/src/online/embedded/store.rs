@@ -155,6 +155,10 @@ impl Ledger for EmbeddedStore {
         self.core.ledger.advance(view, partition, through);
     }
 
+    fn set_back(&self, view: &str, to: &Starts) -> Result<(), Failure> {
+        self.core.set_back(view, to)
+    }
+
     fn rewind(
         &self,
         view: &str,

@@ -1,0 +1,45 @@
+//! This host's part among the hosts that share a stream.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::redis;
+
+/// Where leases are kept.
+#[derive(Debug, Clone)]
+pub enum LeasePlace {
+    /// In a file of this host, which reads the whole stream.
+    Alone {
+        /// The folder of the file.
+        directory: PathBuf,
+    },
+    /// In Redis: hosts with the same project and source share the shards.
+    Redis {
+        /// Where.
+        connection: redis::Connection,
+        /// Runtime and hook.
+        shared: redis::Shared,
+    },
+}
+
+/// What [`Leases`] are opened with.
+#[derive(Debug, Clone)]
+pub struct LeaseOptions {
+    /// The project.
+    pub project: String,
+    /// The source.
+    pub source: String,
+    /// This host's name among hosts.
+    pub instance: String,
+    /// Where leases are kept.
+    pub place: LeasePlace,
+    /// How long a lease holds that is not renewed. Shorter, and a host that pauses loses its shards; longer, and those
+    /// of a host that died wait longer.
+    pub duration: Duration,
+}
+
+/// This host's part among the hosts that share a stream.
+#[derive(Debug)]
+pub struct Leases {
+    _options: LeaseOptions,
+}

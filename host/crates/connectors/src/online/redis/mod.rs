@@ -1,0 +1,7 @@
+//! The shared online store: newest rows in Redis, laid out as Feast lays them out, so that stock Feast clients read them.
+
+mod options;
+mod store;
+
+pub use options::{Loss, RedisStoreOptions};
+pub use store::{LossHook, RedisStore};
