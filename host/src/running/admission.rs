@@ -30,6 +30,7 @@ pub(super) fn setup(
         start: point(&view.start, source),
         output: output.zip(options),
         parallel_emit: view.output.as_ref().is_some_and(|output| output.parallel),
+        rows_are_shared: false,
         failures_to_pause: view.failures_to_pause,
         older: older(library, view.name()),
     }

@@ -267,6 +267,7 @@ fn run(rows: usize, batches: u64) -> Duration {
         start: model::source::Point::Earliest,
         output: Some((sink.clone(), Arc::new(record))),
         parallel_emit: false,
+        rows_are_shared: false,
         failures_to_pause: 1000,
         older: Arc::new(|_| None),
     })

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use model::error::Failure;
+use model::online::Starts;
 use model::position::{Partition, Position};
 use model::status::ViewState;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -90,6 +91,7 @@ pub(crate) struct Metrics {
     batch_rows: HistogramFamily<ViewLabel>,
     swaps: Family<ViewLabel, Counter>,
     swap_pause_seconds: HistogramFamily<ViewLabel>,
+    repairs: Family<ViewLabel, Counter>,
     retries: Family<WhatLabels, Counter>,
     state: Family<StateLabels, Gauge>,
     lag: Family<PartitionLabels, Gauge>,
@@ -114,6 +116,7 @@ impl Metrics {
             batch_rows: Family::new_with_constructor(|| Histogram::new(BATCH_ROWS)),
             swaps: Family::default(),
             swap_pause_seconds: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
+            repairs: Family::default(),
             retries: Family::default(),
             state: Family::default(),
             lag: Family::default(),
@@ -135,6 +138,8 @@ impl Metrics {
         registry.register("millrace_view_swaps", "Transforms that replaced another one", m.swaps);
         let help = "Time that a partition stood still for a swap";
         registry.register("millrace_view_swap_pause_seconds", help, m.swap_pause_seconds);
+        let help = "Times that events were taken again because the online store had lost their rows";
+        registry.register("millrace_view_repairs", help, m.repairs);
         registry.register("millrace_view_retries", "Attempts that failed and are repeated", m.retries);
         registry.register("millrace_view_state", "1 for the state that the view is in", m.state);
         registry.register("millrace_view_lag_events", "Events that the view has not taken yet", m.lag);
@@ -247,6 +252,7 @@ impl ViewMetrics {
         self.all.batch_rows.remove(&self.label);
         self.all.swaps.remove(&self.label);
         self.all.swap_pause_seconds.remove(&self.label);
+        self.all.repairs.remove(&self.label);
         for code in CODES {
             self.all.dead_letters.remove(&CodeLabels { view: view.clone(), code });
         }
@@ -291,6 +297,29 @@ impl SourceMetrics {
         self.all.source_retries.remove(&self.label);
         self.all.buffer_bytes.remove(&self.label);
         self.all.held_back_seconds.remove(&self.label);
+    }
+}
+
+/// The online store has lost rows, and the view takes their events again.
+pub(crate) struct ViewRepaired<'a> {
+    pub(crate) metrics: &'a ViewMetrics,
+    /// Behind which position each partition goes on; `None` = where the view began.
+    pub(crate) to: &'a Starts,
+}
+
+impl ViewRepaired<'_> {
+    pub(crate) fn emit(self) {
+        let view = &self.metrics.label.view;
+        self.metrics.all.repairs.get_or_create(&self.metrics.label).inc();
+        for (partition, to) in self.to {
+            let behind = to.map_or_else(|| "the beginning".to_owned(), |to| to.to_string());
+            tracing::warn!(
+                %view,
+                partition = partition.as_str(),
+                behind,
+                "the online store had lost rows: their events are taken again, and nothing is emitted again"
+            );
+        }
     }
 }
 

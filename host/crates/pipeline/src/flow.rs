@@ -24,7 +24,7 @@ use crate::release;
 use crate::roster::{self, Left, Roster};
 use crate::setup::{Adjustment, FlowParts, SourceSetup, ViewSetup};
 use crate::shared::Shared;
-use crate::start::{self, Beginning, Hindrance, Ledgers};
+use crate::start::{self, Beginning, Hindrance, Ledgers, Recover};
 use crate::timer::Timer;
 use crate::transform::InputLayout;
 use crate::unit::{Unit, UnitParts};
@@ -191,7 +191,7 @@ impl Flow {
         let Start { ledgers, generations, beginnings, hindered } = start;
         let (epoch, was_known) = (ledgers.view.epoch, ledgers.was_known);
         let view = View::live(Arc::clone(&setup), generations, epoch, was_known, metrics, waiters);
-        let recovering = beginnings.iter().any(|beginning| beginning.recover_until.is_some());
+        let recovering = beginnings.iter().any(|beginning| beginning.recover.is_some());
         ViewStarted {
             view: &name,
             source: &setup.shape.source,
@@ -389,10 +389,12 @@ impl Core {
         setup: &Arc<ViewSetup>,
         beginning: Beginning,
     ) -> UnitHandle {
-        let Beginning { partition, position, known, marks, recover_until, epoch, .. } = beginning;
+        let Beginning { partition, position, known, marks, recover, epoch, .. } = beginning;
+        let lost = view.take_lost(&partition).filter(|lost| marks.applied < Some(*lost));
+        let recover = lost.map_or(recover, |lost| Some(Recover::Until(lost)));
         let orders = Arc::new(Orders::default());
         let progress = Arc::new(Progress::new(partition, position, marks, epoch));
-        if recover_until.is_some() {
+        if recover.is_some() {
             view.count_recovering(true);
         }
         let generation = view.newest_generation(setup.digest);
@@ -406,7 +408,7 @@ impl Core {
                 orders: Arc::clone(&orders),
                 progress: Arc::clone(&progress),
                 known,
-                recover_until,
+                recover,
                 waker,
             }))
         });
@@ -458,9 +460,10 @@ fn partition_found(core: &Weak<Core>, source: &str, partition: &Partition) {
 }
 
 /// The partitions of a source and where they end now.
-fn ends(source: &dyn model::source::Source) -> Result<Vec<(Partition, Option<Position>)>, Failure> {
+fn ends(source: &dyn model::source::Source) -> Result<Vec<(Partition, Option<Option<Position>>)>, Failure> {
+    let end_of = |partition: &Partition| source.knows_end().then(|| source.end(partition)).transpose();
     let partitions = source.partitions()?;
-    partitions.into_iter().map(|partition| source.end(&partition).map(|end| (partition, end))).collect()
+    partitions.into_iter().map(|partition| end_of(&partition).map(|end| (partition, end))).collect()
 }
 
 fn check_layout(setup: &ViewSetup, source: &Source) -> Result<(), Failure> {

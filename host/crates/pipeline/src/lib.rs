@@ -17,6 +17,7 @@ pub mod setup;
 pub mod flow;
 mod assign;
 mod drain;
+mod repair;
 mod rewind;
 mod roster;
 mod start;
@@ -51,5 +52,6 @@ mod shared;
 mod timer;
 
 pub use flow::{Flow, IntakeHold};
+pub use repair::LostRows;
 pub use status::Waiting;
 pub use transform::input;

@@ -61,9 +61,9 @@ struct State {
 }
 
 impl Roster {
-    /// A roster of partitions that were there at the start, with their last positions.
-    pub(crate) fn new(ends: Vec<(Partition, Option<Position>)>) -> Self {
-        let held = ends.into_iter().map(|(partition, end)| (partition, Arrival::AtStart { end: Some(end) }));
+    /// A roster of partitions that were there at the start, with their last positions as far as they can be known.
+    pub(crate) fn new(ends: Vec<(Partition, Option<Option<Position>>)>) -> Self {
+        let held = ends.into_iter().map(|(partition, end)| (partition, Arrival::AtStart { end }));
         let state = State {
             held: held.collect(),
             gone: BTreeSet::new(),
@@ -321,7 +321,7 @@ pub(crate) fn begin_one(
 ) -> Result<Beginning, Hindrance> {
     let reads = source.intake.source.as_ref();
     let arrival = match arrival {
-        Arrival::AtStart { end: None } => {
+        Arrival::AtStart { end: None } if reads.knows_end() => {
             // The same end for all views, also for those that start later.
             let end = reads.end(partition).map_err(|failure| Hindrance { failure, by_group: true })?;
             source.roster.note_end(partition, end);

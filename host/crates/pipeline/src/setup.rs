@@ -135,6 +135,9 @@ pub struct ViewSetup {
     pub output: Option<(Arc<dyn OutputStream>, Arc<OutputOptions>)>,
     /// Whether records may be emitted before the online store has acknowledged the rows.
     pub parallel_emit: bool,
+    /// Whether the view's rows are in a store that the hosts of its source share: what one has written is there for
+    /// all, and survives it.
+    pub rows_are_shared: bool,
     /// After how many failed events in a row the view is paused; 0 = never.
     pub failures_to_pause: u32,
     /// Finds the components of earlier generations.

@@ -5,6 +5,7 @@
 //! the view has emitted on whichever host. Where the ledger knows a partition it says where online rows go on; where it
 //! does not, the view begins at what the source keeps, or at the point that the view asks for if nobody has begun.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use model::error::{Disposition, Failure};
@@ -18,6 +19,15 @@ use crate::rewind;
 use crate::setup::ViewSetup;
 use crate::shared::Shared;
 
+/// How long reads may be older than what was emitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recover {
+    /// Until everything through here is applied.
+    Until(Position),
+    /// Until the reader says that it has reached the end: the source cannot say where that is.
+    UntilEnd,
+}
+
 /// Where a view begins in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Beginning {
@@ -27,8 +37,8 @@ pub(crate) struct Beginning {
     /// The greater of what the sinks have.
     pub(crate) known: Option<Position>,
     pub(crate) marks: Marks,
-    /// Until this position reads may be older than what was emitted.
-    pub(crate) recover_until: Option<Position>,
+    /// How long reads may be older than what was emitted.
+    pub(crate) recover: Option<Recover>,
     /// How often the view was rewound here.
     pub(crate) epoch: u32,
     /// Whether other hosts share the partition's source, and it was noted just now that the view begins here: they
@@ -184,7 +194,7 @@ impl Ledgers {
                 started
             }
         };
-        let online = self.view.online.get(partition).copied().max(started);
+        let online = self.online(setup, partition, started, kept.as_ref());
         if let Some(kept) = &kept {
             self.check_same_stream(name, source, partition, online, kept)?;
         }
@@ -194,8 +204,9 @@ impl Ledgers {
         };
         let epoch = self.view.epoch.max(kept.map_or(0, |kept| kept.epoch));
         let has_rows = if kept.is_some() { noted.is_some() } else { self.was_known };
-        let recover_until = match has_rows {
-            true => recover_until(source, partition, arrival, online, emitted)?,
+        // Rows that other hosts can read outlive this one: a crash has cost none of them.
+        let recover = match has_rows && !setup.rows_are_shared {
+            true => recover(source, partition, arrival, online, emitted)?,
             false => None,
         };
         Ok(Beginning {
@@ -203,10 +214,31 @@ impl Ledgers {
             position: online.min(emitted),
             known: online.max(emitted),
             marks: Marks { applied: online, emitted: emitted.filter(|_| setup.output.is_some()) },
-            recover_until,
+            recover,
             epoch,
             is_news: kept.is_some() && noted.is_none(),
         })
+    }
+
+    /// Through where a view's rows are in its online store.
+    fn online(
+        &self,
+        setup: &ViewSetup,
+        partition: &Partition,
+        started: Option<Position>,
+        kept: Option<&Kept>,
+    ) -> Option<Position> {
+        let here = self.view.online.get(partition).copied().max(started);
+        // What other hosts have written to a store that they share is there, whoever asks.
+        let Some(kept) = kept.filter(|_| setup.rows_are_shared) else { return here };
+        // With records going out at the same time as rows, that a record is out says nothing of its row.
+        let there = if setup.parallel_emit { kept.group } else { kept.view };
+        match kept.epoch.cmp(&self.view.epoch) {
+            Ordering::Less => here,
+            Ordering::Equal => here.max(there),
+            // Rewound on another host: what was noted here belongs to an earlier epoch.
+            Ordering::Greater => there,
+        }
     }
 
     /// Refuses to go on in a partition that is not the one that the view has read: its positions mean other events.
@@ -225,7 +257,8 @@ impl Ledgers {
             "take its events from the beginning with `host rewind {view} --to earliest`, or what comes from now on with \
              `--to latest`"
         );
-        let end = source.end(partition).map_err(Hindrance::group)?;
+        // A source that cannot say where it ends looks itself whether its events are still the same.
+        let end = if source.knows_end() { source.end(partition).map_err(Hindrance::group)? } else { Some(online) };
         if end < Some(online) {
             let end = end.map_or("is empty".to_owned(), |end| format!("ends at {}", number(end)));
             let message = format!(
@@ -305,24 +338,26 @@ impl Ledgers {
     }
 }
 
-/// Until which position reads may be older than what was emitted.
-fn recover_until(
+/// How long reads may be older than what was emitted.
+fn recover(
     source: &dyn Source,
     partition: &Partition,
     arrival: Arrival,
     online: Option<Position>,
     emitted: Option<Position>,
-) -> Result<Option<Position>, Hindrance> {
+) -> Result<Option<Recover>, Hindrance> {
     // What this host emitted right before a crash may not have been noted anywhere: the end bounds it.
-    let end = || source.end(partition).map_err(Hindrance::group);
     let until = match arrival {
         Arrival::AtStart { end: Some(end) } => end,
-        Arrival::AtStart { end: None } => end()?,
-        Arrival::First if online < emitted => end()?,
+        Arrival::First if emitted <= online => None,
+        Arrival::AtStart { end: None } | Arrival::First if !source.knows_end() => {
+            return Ok(Some(Recover::UntilEnd));
+        }
+        Arrival::AtStart { end: None } | Arrival::First => source.end(partition).map_err(Hindrance::group)?,
         Arrival::Again => emitted,
-        Arrival::First | Arrival::New => None,
+        Arrival::New => None,
     };
-    Ok(until.filter(|until| online < Some(*until)))
+    Ok(until.filter(|until| online < Some(*until)).map(Recover::Until))
 }
 
 /// The generations that a view starts with in these partitions; what is new is noted in the ledger.

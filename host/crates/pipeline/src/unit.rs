@@ -33,6 +33,7 @@ use crate::progress::Progress;
 use crate::retry::{Pauses, Retry};
 use crate::setup::ViewSetup;
 use crate::shared::Shared;
+use crate::start::Recover;
 use crate::transform::{Attempt, Made, Patience, Slice, Step};
 use crate::view::View;
 
@@ -47,8 +48,8 @@ pub(crate) struct UnitParts {
     pub(crate) progress: Arc<Progress>,
     /// The last position that any sink has.
     pub(crate) known: Option<Position>,
-    /// Until this position reads may be older than what was emitted.
-    pub(crate) recover_until: Option<Position>,
+    /// How long reads may be older than what was emitted.
+    pub(crate) recover: Option<Recover>,
     pub(crate) waker: Waker,
 }
 
@@ -71,7 +72,7 @@ pub(crate) struct Unit {
     /// Through where events went on to the sinks.
     position: Option<Position>,
     known: Option<Position>,
-    recover_until: Option<Position>,
+    recover: Option<Recover>,
     /// A batch of which the position is not past the end.
     events: Option<SharedEvents>,
     attempt: Option<Attempt>,
@@ -182,7 +183,7 @@ impl Unit {
             at_work: None,
             position,
             known: parts.known,
-            recover_until: parts.recover_until,
+            recover: parts.recover,
             events: None,
             attempt: None,
             breaker: Breaker::default(),
@@ -218,9 +219,7 @@ impl Unit {
     }
 
     fn finish(&mut self) -> Turn {
-        if self.recover_until.take().is_some() {
-            self.view.count_recovering(false);
-        }
+        self.recovered();
         self.show_catching_up(false);
         Turn::Done
     }
@@ -278,9 +277,24 @@ impl Unit {
         if let Err(failure) = self.deliver.poll(cx, now) {
             self.halt(&failure);
         }
-        if self.recover_until.is_some() && self.recover_until <= self.progress.marks().applied {
-            self.recover_until = None;
+        if let Some(Recover::Until(until)) = self.recover
+            && Some(until) <= self.progress.marks().applied
+        {
+            self.recovered();
+        }
+    }
+
+    /// Reads are as new as what was emitted.
+    fn recovered(&mut self) {
+        if self.recover.take().is_some() {
             self.view.count_recovering(false);
+        }
+    }
+
+    /// The reader has come to the end of the source.
+    fn note_end(&mut self, end: Position) {
+        if self.recover == Some(Recover::UntilEnd) {
+            self.recover = Some(Recover::Until(end));
         }
     }
 
@@ -341,7 +355,12 @@ impl Unit {
                 let next = self.cursor.next(self.position);
                 self.show_catching_up(self.cursor.is_own());
                 match next? {
-                    Next::Events(events) => events,
+                    Next::Events(events) => {
+                        if events.raw.attributes.at_end {
+                            self.note_end(events.raw.covers.through);
+                        }
+                        events
+                    }
                     Next::Wait => return Ok(NextSlice::Wait),
                     Next::WaitUntil(again) => return Ok(NextSlice::WaitUntil(again)),
                 }

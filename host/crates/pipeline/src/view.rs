@@ -76,6 +76,8 @@ struct State {
     last_error: Option<String>,
     /// Partitions in which the view should have a unit and could not begin, since when and why.
     not_begun: BTreeMap<Partition, Waiting>,
+    /// Through where rows had been visible that the store has lost, until a unit takes them in again.
+    lost: BTreeMap<Partition, Position>,
 }
 
 impl State {
@@ -141,6 +143,7 @@ impl View {
             retired: false,
             last_error: None,
             not_begun: BTreeMap::new(),
+            lost: BTreeMap::new(),
         };
         Arc::new(Self {
             name: name.into(),
@@ -410,6 +413,18 @@ impl View {
             state.units.remove(partition);
             self.metrics.remove_partition(partition);
         }
+    }
+
+    /// The store has lost rows: reads were as new as this.
+    pub(crate) fn note_lost(&self, partition: &Partition, through: Position) {
+        let mut state = lock(&self.state);
+        let lost = state.lost.entry(partition.clone()).or_insert(through);
+        *lost = through.max(*lost);
+    }
+
+    /// Through where rows were lost that the next unit takes in again.
+    pub(crate) fn take_lost(&self, partition: &Partition) -> Option<Position> {
+        lock(&self.state).lost.remove(partition)
     }
 
     /// Waits until nothing is left of this unit. Returns whether that is so.

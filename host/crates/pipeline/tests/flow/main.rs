@@ -17,3 +17,4 @@ mod hosts;
 mod handover;
 mod assignments;
 mod rewinds;
+mod repairs;

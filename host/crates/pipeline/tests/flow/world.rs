@@ -168,6 +168,7 @@ pub(crate) fn view_setup(
         start: model::source::Point::Earliest,
         output: output.map(|output| (output, record)),
         parallel_emit: false,
+        rows_are_shared: false,
         failures_to_pause: 0,
         older: Arc::new(|_| None),
     }

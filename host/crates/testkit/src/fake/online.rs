@@ -98,6 +98,14 @@ impl MemoryStore {
         rows.map(|((_, key), (version, value))| (key.clone(), *value, version.generation)).collect()
     }
 
+    /// Loses the rows of a view that come from behind a position, as a store does whose acknowledged writes did not
+    /// outlive it.
+    pub fn lose_behind(&self, view: &str, through: Position) {
+        let mut state = lock(&self.state);
+        state.visible.rows.retain(|(of, _), (version, _)| of != view || version.position <= through);
+        state.durable = state.visible.clone();
+    }
+
     /// Makes durable what is visible.
     pub fn checkpoint_now(&self) {
         let mut state = lock(&self.state);

@@ -24,6 +24,8 @@ pub struct MemorySource {
     pub failures: Arc<Failures>,
     /// Readers opened so far.
     opened: AtomicUsize,
+    /// It cannot say where it ends.
+    hides_end: bool,
 }
 
 #[derive(Default)]
@@ -44,6 +46,13 @@ impl MemorySource {
     /// A source with these partitions, all empty.
     pub fn new(partitions: &[&str]) -> Arc<Self> {
         let source = Self::default();
+        partitions.iter().for_each(|partition| source.add_partition(partition));
+        Arc::new(source)
+    }
+
+    /// A source that cannot say where it ends, with these partitions, all empty: its readers tell when they are there.
+    pub fn hiding_its_end(partitions: &[&str]) -> Arc<Self> {
+        let source = Self { hides_end: true, ..Self::default() };
         partitions.iter().for_each(|partition| source.add_partition(partition));
         Arc::new(source)
     }
@@ -84,7 +93,14 @@ impl Source for MemorySource {
         Ok(lock(&self.state.logs).keys().cloned().collect())
     }
 
+    fn knows_end(&self) -> bool {
+        !self.hides_end
+    }
+
     fn end(&self, partition: &Partition) -> Result<Option<Position>, Failure> {
+        if self.hides_end {
+            return Err(Failure::stop("say where the source ends: it cannot"));
+        }
         let logs = lock(&self.state.logs);
         let len = logs.get(partition).map_or(0, |log| log.payloads.len() as u64);
         Ok((len > 0).then(|| Position::from_u64(len)))
@@ -98,7 +114,8 @@ impl Source for MemorySource {
             (partition.clone(), usize::try_from(after).unwrap_or(usize::MAX))
         });
         let (state, failures) = (Arc::clone(&self.state), Arc::clone(&self.failures));
-        Ok(Box::new(MemoryReader { state, failures, next: next.collect(), turn: 0 }))
+        let tells_end = if self.hides_end { partitions.to_vec() } else { Vec::new() };
+        Ok(Box::new(MemoryReader { state, failures, next: next.collect(), turn: 0, tells_end }))
     }
 
     fn release(
@@ -120,9 +137,21 @@ struct MemoryReader {
     /// For each partition how many events were read.
     next: Vec<(Partition, usize)>,
     turn: usize,
+    /// Partitions of which it has to tell that it has reached the end.
+    tells_end: Vec<Partition>,
 }
 
 impl MemoryReader {
+    /// Says once of each partition that nothing lies behind what was read.
+    fn tell_end(&mut self) -> Option<RawBatch> {
+        let partition = self.tells_end.pop()?;
+        let read = self.next.iter().find(|(of, _)| *of == partition).map_or(0, |(_, read)| *read as u64);
+        let mut batch = raw_batch(&partition, read, &[] as &[&[u8]]);
+        batch.covers.through = batch.covers.first;
+        batch.attributes.at_end = true;
+        Some(batch)
+    }
+
     fn take(&mut self, logs: &BTreeMap<Partition, Log>, budget: BatchBudget) -> Option<RawBatch> {
         for _ in 0..self.next.len() {
             self.turn = (self.turn + 1) % self.next.len();
@@ -148,6 +177,9 @@ impl Reader for MemoryReader {
         loop {
             if let Some(batch) = self.take(&logs, budget) {
                 state.handed.fetch_add(batch.len(), Ordering::SeqCst);
+                return Ok(ReadEvent::Batch(batch));
+            }
+            if let Some(batch) = self.tell_end() {
                 return Ok(ReadEvent::Batch(batch));
             }
             let now = Instant::now();
