@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use model::error::{Disposition, Failure};
 use model::online::GenerationEntry;
-use model::position::{Partition, Position};
+use model::position::Partition;
 
 use crate::assemble::OutputLayout;
 use crate::assign::Assigned;
@@ -21,7 +21,7 @@ use crate::orders::{Orders, Stop};
 use crate::pool::{Pool, lock};
 use crate::progress::Progress;
 use crate::release;
-use crate::roster::{self, Left, Roster};
+use crate::roster::{self, Ending, Left, Roster};
 use crate::setup::{Adjustment, FlowParts, SourceSetup, ViewSetup};
 use crate::shared::Shared;
 use crate::start::{self, Beginning, Hindrance, Ledgers, Recover};
@@ -460,7 +460,7 @@ fn partition_found(core: &Weak<Core>, source: &str, partition: &Partition) {
 }
 
 /// The partitions of a source and where they end now.
-fn ends(source: &dyn model::source::Source) -> Result<Vec<(Partition, Option<Option<Position>>)>, Failure> {
+fn ends(source: &dyn model::source::Source) -> Result<Vec<Ending>, Failure> {
     let end_of = |partition: &Partition| source.knows_end().then(|| source.end(partition)).transpose();
     let partitions = source.partitions()?;
     partitions.into_iter().map(|partition| end_of(&partition).map(|end| (partition, end))).collect()

@@ -62,7 +62,7 @@ struct State {
 
 impl Roster {
     /// A roster of partitions that were there at the start, with their last positions as far as they can be known.
-    pub(crate) fn new(ends: Vec<(Partition, Option<Option<Position>>)>) -> Self {
+    pub(crate) fn new(ends: Vec<Ending>) -> Self {
         let held = ends.into_iter().map(|(partition, end)| (partition, Arrival::AtStart { end }));
         let state = State {
             held: held.collect(),
@@ -157,6 +157,9 @@ impl Roster {
         go_on
     }
 }
+
+/// A partition, and where it ends as far as that can be known.
+pub(crate) type Ending = (Partition, Option<Option<Position>>);
 
 /// What is missing after a look at all views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

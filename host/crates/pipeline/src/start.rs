@@ -258,7 +258,8 @@ impl Ledgers {
              `--to latest`"
         );
         // A source that cannot say where it ends looks itself whether its events are still the same.
-        let end = if source.knows_end() { source.end(partition).map_err(Hindrance::group)? } else { Some(online) };
+        let end =
+            if source.knows_end() { source.end(partition).map_err(Hindrance::group)? } else { Some(online) };
         if end < Some(online) {
             let end = end.map_or("is empty".to_owned(), |end| format!("ends at {}", number(end)));
             let message = format!(

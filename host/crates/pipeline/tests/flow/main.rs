@@ -18,3 +18,4 @@ mod handover;
 mod assignments;
 mod rewinds;
 mod repairs;
+mod shared_rows;

@@ -5,13 +5,13 @@
 //! their length as a varint, or as they are if they come last. Keys that are longer than [`MAX_KEY_BYTES`] keep their
 //! first bytes and end in SHA-256 of the whole, one byte longer than any key that is written out.
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef};
 use model::error::Failure;
 use model::schema::{DataType, Field};
 use model::value::Value;
 use sha2::{Digest, Sha256};
+
+use crate::online::key_column::KeyColumn;
 
 /// The longest key that is written out; the storage engine ends at 64 KiB and is slow long before.
 pub(super) const MAX_KEY_BYTES: usize = 1024;
@@ -66,9 +66,9 @@ impl Keys {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(&row_set.to_be_bytes());
             for part in first {
-                part.append(row, true, &mut self.bytes);
+                append_part(part, row, true, &mut self.bytes);
             }
-            last.append(row, false, &mut self.bytes);
+            append_part(last, row, false, &mut self.bytes);
             shorten(&mut self.bytes, start);
             self.ends.push(self.bytes.len());
         }
@@ -117,57 +117,13 @@ pub(super) fn append_key(
     Ok(true)
 }
 
-/// A join key's column, its type known.
-enum KeyColumn<'a> {
-    Variable { offsets: &'a [i32], bytes: &'a [u8] },
-    Int32(&'a [i32]),
-    Int64(&'a [i64]),
-}
-
-impl<'a> KeyColumn<'a> {
-    fn of(field: &Field, column: &'a ArrayRef) -> Result<Self, Failure> {
-        if column.null_count() > 0 {
-            return Err(Failure::stop(format!("write rows whose join key `{}` is null", field.name)));
-        }
-        let found = match &field.data_type {
-            DataType::String => column
-                .as_string_opt::<i32>()
-                .map(|text| Self::Variable { offsets: text.value_offsets(), bytes: text.value_data() }),
-            DataType::Bytes => column
-                .as_binary_opt::<i32>()
-                .map(|text| Self::Variable { offsets: text.value_offsets(), bytes: text.value_data() }),
-            DataType::Int32 => {
-                column.as_primitive_opt::<Int32Type>().map(|array| Self::Int32(array.values()))
-            }
-            DataType::Int64 => {
-                column.as_primitive_opt::<Int64Type>().map(|array| Self::Int64(array.values()))
-            }
-            DataType::Timestamp => {
-                column.as_primitive_opt::<TimestampMicrosecondType>().map(|array| Self::Int64(array.values()))
-            }
-            _ => None,
-        };
-        found.ok_or_else(|| {
-            Failure::stop(format!(
-                "write rows: join key `{}` is declared as `{}`, which came as {} (join keys are string, bytes, int32, int64 or timestamp)",
-                field.name,
-                field.data_type,
-                column.data_type()
-            ))
-        })
-    }
-
-    #[inline]
-    fn append(&self, row: usize, prefixed: bool, out: &mut Vec<u8>) {
-        match self {
-            Self::Variable { offsets, bytes } => {
-                // Offsets of an Arrow array ascend and lie within its data.
-                let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
-                append_bytes(&bytes[start..end], prefixed, out);
-            }
-            Self::Int32(values) => out.extend_from_slice(&values[row].to_be_bytes()),
-            Self::Int64(values) => out.extend_from_slice(&values[row].to_be_bytes()),
-        }
+/// Appends one join key.
+#[inline]
+fn append_part(part: &KeyColumn<'_>, row: usize, prefixed: bool, out: &mut Vec<u8>) {
+    match part {
+        KeyColumn::Variable { .. } => append_bytes(part.bytes(row), prefixed, out),
+        KeyColumn::Int32(values) => out.extend_from_slice(&values[row].to_be_bytes()),
+        KeyColumn::Int64(values) => out.extend_from_slice(&values[row].to_be_bytes()),
     }
 }
 

@@ -24,7 +24,7 @@ pub use crate::fake::wait::block_on;
 
 pub use durable::{advance_without_rows, empty_batch, generations, reopen};
 pub use order::{late_rows, newer_wins, replay, tombstones};
-pub use rewind::rewind;
+pub use rewind::{rewind, set_back};
 pub use rows::{TestRow, batch, counts_view};
 pub use values::{all_types, many_keys, nulls, other_join_keys, schema_evolution};
 
@@ -65,4 +65,5 @@ pub fn suite(fresh: &dyn Fn() -> Box<dyn Place>) {
     advance_without_rows(&*fresh());
     generations(&*fresh());
     rewind(&*fresh());
+    set_back(&*fresh());
 }

@@ -114,3 +114,42 @@ pub fn rewind(place: &dyn Place) {
     };
     assert_eq!(ledger.view("counts#rewind").expect("reads"), noted);
 }
+
+/// After rows were lost the position is what the store still has, durably; it never goes forward by that, and generations,
+/// beginnings and epoch stay.
+pub fn set_back(place: &dyn Place) {
+    let mut expected = ViewLedger {
+        generations: vec![entry(1, &[])],
+        started: starts(&[("0", None), ("1", Some(3))]),
+        online: positions(&[("0", 20), ("1", 5)]),
+        epoch: 0,
+    };
+    {
+        let subject = place.open();
+        let Some(ledger) = &subject.ledger else { return };
+        for (partition, after) in starts(&[("0", None), ("1", Some(3))]) {
+            ledger.start("counts", &partition, after).expect("notes");
+        }
+        ledger.begin_generation("counts", &entry(1, &[])).expect("notes");
+        for (partition, through) in positions(&[("0", 50), ("1", 5), ("2", 9)]) {
+            ledger.advance("counts", &partition, &through);
+        }
+        subject.checkpoint();
+        // What no checkpoint has goes back, too.
+        ledger.advance("counts", &Partition::new("0"), &Position::from_u64(80));
+        let to = starts(&[("0", Some(20)), ("1", Some(7)), ("2", None)]);
+        ledger.set_back("counts", &to).expect("sets back");
+        check(&subject, &expected);
+        subject.checkpoint();
+        check(&subject, &expected);
+        ledger.set_back("nobody", &to).expect("has nothing to set back");
+        assert_eq!(ledger.view("nobody").expect("reads"), ViewLedger::default());
+    }
+    let subject = place.open();
+    check(&subject, &expected);
+    let ledger = subject.ledger.as_ref().expect("it had one");
+    ledger.advance("counts", &Partition::new("0"), &Position::from_u64(30));
+    subject.checkpoint();
+    expected.online = positions(&[("0", 30), ("1", 5)]);
+    check(&subject, &expected);
+}

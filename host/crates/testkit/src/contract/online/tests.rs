@@ -57,4 +57,14 @@ macro_rules! contract {
     };
 }
 
-contract!(newer_wins, replay, late_rows, reopen, empty_batch, advance_without_rows, generations, rewind);
+contract!(
+    newer_wins,
+    replay,
+    late_rows,
+    reopen,
+    empty_batch,
+    advance_without_rows,
+    generations,
+    rewind,
+    set_back
+);

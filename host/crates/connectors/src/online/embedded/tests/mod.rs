@@ -78,7 +78,8 @@ contract!(
     empty_batch,
     advance_without_rows,
     generations,
-    rewind
+    rewind,
+    set_back
 );
 
 /// Every commit as tables, or every commit through the journal.
