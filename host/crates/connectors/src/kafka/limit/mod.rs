@@ -6,6 +6,7 @@
 mod cluster;
 mod generate;
 mod probe;
+mod redis;
 mod relay;
 
 use model::error::Failure;
