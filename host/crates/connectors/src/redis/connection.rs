@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
-use crate::contact::ContactHook;
+/// How long connecting takes at most, unless something else is said.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer takes at most, unless something else is said: longer than a busy server pauses, and short enough to
+/// notice one that is gone.
+pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A Redis as a host names it. Nothing is tried until something is asked of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,6 +31,23 @@ pub struct Connection {
     pub connect_timeout: Duration,
     /// How long an answer may take. What had no answer in time may or may not have been done.
     pub response_timeout: Duration,
+}
+
+impl Connection {
+    /// One server in plain text, with the usual limits.
+    pub fn new(name: &str, addresses: Vec<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            addresses,
+            mode: Mode::Single,
+            database: 0,
+            username: None,
+            password: None,
+            tls: None,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            response_timeout: DEFAULT_RESPONSE_TIMEOUT,
+        }
+    }
 }
 
 /// How the nodes of a Redis belong together.
@@ -57,15 +76,6 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
-/// What all Redis clients of a host share. Cheap to clone; a host makes one.
-#[derive(Clone)]
-pub struct Shared {
-    /// Where asynchronous work runs.
-    pub runtime: Handle,
-    /// Hears of connections that go away and come back.
-    pub hook: ContactHook,
-}
-
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
@@ -79,11 +89,5 @@ impl fmt::Debug for Connection {
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .finish()
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }

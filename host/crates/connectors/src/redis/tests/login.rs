@@ -1,0 +1,3 @@
+//! Passwords, rights and encryption.
+
+use super::*;
