@@ -1,11 +1,7 @@
-//! Where Kinesis is, and as whom we come.
+//! Where Kinesis is, as whom we come, and which stream: names only, see [`super::Shared`] for what is made of them.
 
 use std::fmt;
 use std::path::PathBuf;
-
-use tokio::runtime::Handle;
-
-use crate::contact::ContactHook;
 
 /// A way to Kinesis as a host names it. Credentials come from AWS's usual chain: environment, profile, web identity,
 /// container, instance. Nothing is tried until something is asked.
@@ -41,20 +37,5 @@ impl fmt::Display for Stream {
         match self {
             Self::Name(text) | Self::Arn(text) => f.write_str(text),
         }
-    }
-}
-
-/// What all Kinesis clients of a host share. Cheap to clone; a host makes one.
-#[derive(Clone)]
-pub struct Shared {
-    /// Where asynchronous work runs.
-    pub runtime: Handle,
-    /// Hears of connections that go away and come back.
-    pub hook: ContactHook,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }

@@ -1,9 +1,17 @@
-//! What the Kinesis source and output stream share: connections, errors, positions, leases, metrics.
+//! What the Kinesis source and output stream share: connections, clients, errors, positions, leases, metrics.
 //!
 //! The only place that names the AWS SDK, beside [`crate::source::kinesis`] and [`crate::output::kinesis`].
+//! Nothing here repeats a request: whoever asks knows what is lost by asking again.
 
+mod client;
 mod connection;
+mod error;
 pub mod lease;
+mod metrics;
 pub mod position;
+mod shared;
 
-pub use connection::{Connection, Shared, Stream};
+pub use connection::{Connection, Stream};
+pub use error::{Class, Trouble};
+pub use metrics::{KinesisMetrics, LeaseMetrics, OutputMetrics, SourceMetrics};
+pub use shared::Shared;

@@ -40,24 +40,44 @@ pub fn end() -> Position {
 /// The position of a record; `None` if the sequence number is no decimal number of at most 192 bits, or one below the
 /// least that a record can have (2^64).
 pub fn of_record(sequence: &str, sub: u64) -> Option<Position> {
-    let mut bytes = [0_u8; 32];
     if sequence.is_empty() {
         return None;
     }
-    for digit in sequence.bytes() {
-        let mut carry = u32::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
-        for byte in bytes[..SEQUENCE_BYTES].iter_mut().rev() {
-            let product = u32::from(*byte) * 10 + carry;
-            *byte = product.to_le_bytes()[0];
-            carry = product >> 8;
+    // The number in 64 bits each, the lowest first; as many digits at a time as fit into these.
+    let mut limbs = [0_u64; 3];
+    for digits in sequence.as_bytes().chunks(19) {
+        let (mut number, mut scale) = (0_u64, 1_u64);
+        for digit in digits {
+            let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+            number = number * 10 + u64::from(digit);
+            scale *= 10;
+        }
+        let mut carry = u128::from(number);
+        for limb in &mut limbs {
+            let product = u128::from(*limb) * u128::from(scale) + carry;
+            *limb = u64::try_from(product & u128::from(u64::MAX)).expect("it was cut to 64 bits");
+            carry = product >> 64;
         }
         if carry != 0 {
             return None;
         }
     }
+    let mut bytes = [0_u8; 32];
+    for (place, limb) in bytes[..SEQUENCE_BYTES].rchunks_exact_mut(8).zip(limbs) {
+        place.copy_from_slice(&limb.to_be_bytes());
+    }
     let is_record = bytes[..16].iter().any(|byte| *byte != 0) && bytes[..SEQUENCE_BYTES] != [0xff; 24];
     bytes[SEQUENCE_BYTES..].copy_from_slice(&sub.to_be_bytes());
     is_record.then(|| Position::from_bytes(&bytes).expect("32 bytes are a position"))
+}
+
+/// The position of another of the records that this position's record was packed from.
+pub fn with_sub(position: &Position, sub: u64) -> Position {
+    let mut bytes = [0; 32];
+    let sequence = position.as_bytes().get(..SEQUENCE_BYTES).unwrap_or_default();
+    bytes[..sequence.len()].copy_from_slice(sequence);
+    bytes[SEQUENCE_BYTES..].copy_from_slice(&sub.to_be_bytes());
+    Position::from_bytes(&bytes).expect("32 bytes are a position")
 }
 
 /// What a position means; `None` if it is none of a shard.
@@ -101,6 +121,7 @@ mod tests {
         let position = |sequence: &str, sub| of_record(sequence, sub).unwrap();
         let expected = ShardPosition::Record { sequence: least.to_owned(), sub: 7 };
         assert_eq!(parse(&position(least, 7)), Some(expected));
+        assert_eq!(with_sub(&position(least, 7), 8), position(least, 8));
         assert!(position(least, 7) < position(least, 8));
         assert!(position(least, u64::MAX) < position(next, 0));
         assert!(position("18446744073709551616", 0) < position(least, 0), "a number of fewer digits is less");
@@ -110,14 +131,20 @@ mod tests {
     fn the_two_that_are_no_records_lie_around_all_records() {
         let record = of_record("18446744073709551616", 0).unwrap();
         assert!(from_time(i64::MAX) < record && record < end());
-        assert_eq!(parse(&from_time(1_700_000_000_000_000)), Some(ShardPosition::From(1_700_000_000_000_000)));
+        assert_eq!(
+            parse(&from_time(1_700_000_000_000_000)),
+            Some(ShardPosition::From(1_700_000_000_000_000))
+        );
         assert_eq!(parse(&end()), Some(ShardPosition::End));
     }
 
     #[test]
     fn what_is_no_sequence_number_has_no_position() {
         let too_long = "9".repeat(60);
-        for text in ["", "-1", "12a", "7", "18446744073709551615", too_long.as_str()] {
+        // 2^192 - 1 stands for the end, 2^192 does not fit.
+        let greatest = "6277101735386680763835789423207666416102355444464034512895";
+        let too_great = "6277101735386680763835789423207666416102355444464034512896";
+        for text in ["", "-1", "12a", "7", "18446744073709551615", &too_long, greatest, too_great] {
             assert_eq!(of_record(text, 0), None, "{text}");
         }
         assert_eq!(parse(&Position::from_u64(7)), None);

@@ -1,5 +1,45 @@
-//! Who reads which shard, and how far everybody is.
+//! Who reads which shard of a stream, and how far everybody is.
+//!
+//! All shards that the stream names are partitions, closed ones too: a view that is rewound, or begins later, reads what
+//! is left of them. They belong to this host ([`LeasePlace::Alone`]), or are divided among hosts by leases in Redis.
+//!
+//! *One owner.* Everything that is known is in `state`, which decides and does no IO. Three work on it: the `round`
+//! task reads the table each beat, renews, takes, asks for and frees leases and writes progress, as `plan` says; the
+//! `listing` task asks the stream for its shards; the `member` thread tells the flow what comes and goes. So a slow flow
+//! delays no renewal, and a table that does not answer delays no flow.
+//!
+//! *A lease* lasts for a time that each host measures by its own clock: for its owner from when the last write that
+//! renewed it was sent, for all others from when they first saw that write. So the owner's time is over first, and what it
+//! may emit ends by itself ([`Leases::holds`]), also on a host that was suspended and on one that nobody tells anything.
+//! Hosts of which one was suspended are safe from each other as far as outputs ask before each emission; what was on its way then is
+//! recognized by its position.
+//!
+//! *Evenness.* A host takes free leases up to its share, and asks the host with the most for half of what it has fewer
+//! (`balance`). What is asked for is revoked from the flow, which finishes and makes durable what it has begun; then its
+//! progress is written and the lease freed, in one step, for the host that asked.
+//!
+//! *Progress* is written each beat if there is any. A host that takes over begins with what was written; what the other
+//! did since is done again. The leases that a host holds survive a table that forgets: they are written again from memory.
+//!
+//! *Order.* A shard is finished when it is released through its end. Its children, whoever has them, may be read from then on
+//! ([`Leases::may_read`]). The stream forgets shards, and so does the table, a while later.
 
-mod group;
+mod balance;
+mod handle;
+mod listing;
+mod member;
+mod options;
+mod plan;
+mod progress;
+mod round;
+mod shards;
+mod state;
+mod stream;
+mod table;
+#[cfg(test)]
+mod tests;
 
-pub use group::{Leases, LeaseOptions, LeasePlace};
+pub use handle::Leases;
+pub use options::{LeaseOptions, LeasePlace};
+pub use shards::{Shard, ShardLister, ShardPage};
+pub use stream::StreamShards;

@@ -1,8 +1,9 @@
-//! This host's part among the hosts that share a stream.
+//! What a source's leases are opened with.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::kinesis::Shared;
 use crate::redis;
 
 /// Where leases are kept.
@@ -10,7 +11,7 @@ use crate::redis;
 pub enum LeasePlace {
     /// In a file of this host, which reads the whole stream.
     Alone {
-        /// The folder of the file.
+        /// The folder of the file, which nobody else writes to.
         directory: PathBuf,
     },
     /// In Redis: hosts with the same project and source share the shards.
@@ -22,7 +23,7 @@ pub enum LeasePlace {
     },
 }
 
-/// What [`Leases`] are opened with.
+/// What [`super::Leases`] are opened with.
 #[derive(Debug, Clone)]
 pub struct LeaseOptions {
     /// The project.
@@ -36,10 +37,6 @@ pub struct LeaseOptions {
     /// How long a lease holds that is not renewed. Shorter, and a host that pauses loses its shards; longer, and those
     /// of a host that died wait longer.
     pub duration: Duration,
-}
-
-/// This host's part among the hosts that share a stream.
-#[derive(Debug)]
-pub struct Leases {
-    _options: LeaseOptions,
+    /// Runtime and metrics.
+    pub shared: Shared,
 }

@@ -1,0 +1,168 @@
+//! How far everybody is in one shard: what a lease carries from host to host. Plain data; talks to nobody.
+//!
+//! Written as JSON, the same in a file and in Redis:
+//! `{"starting":"4959…","parents":["shardId-…"],"group":"<hex>","views":{"clicks":{"through":"<hex>","epoch":1}},"seen":1700000000000000}`,
+//! where what is absent or `null` says that nothing is known.
+
+use std::collections::BTreeMap;
+
+use model::position::Position;
+use model::source::ViewProgress;
+use serde::{Deserialize, Serialize};
+
+use crate::kinesis::position;
+
+/// How far everybody is in one shard.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The sequence number at which the shard began when it was first leased; another one says that the stream was made
+    /// anew, and that the positions mean other records.
+    pub starting: Option<String>,
+    /// What the shard was split or merged from.
+    pub parents: Vec<String>,
+    /// Through where every view has everything.
+    pub group: Option<Position>,
+    /// Each view that is known here, also those that no host runs at the moment.
+    pub views: BTreeMap<String, ViewProgress>,
+    /// When a reader was at the tip, microseconds since the epoch.
+    pub seen: Option<i64>,
+}
+
+impl Progress {
+    /// Whether every view has everything that the shard will ever have.
+    pub fn is_finished(&self) -> bool {
+        self.group == Some(position::end())
+    }
+
+    /// A view is this far. Whether that says anything new.
+    pub(super) fn advance(&mut self, view: &str, to: ViewProgress) -> bool {
+        match self.views.get_mut(view) {
+            Some(known) if (to.epoch, to.through) > (known.epoch, known.through) => *known = to,
+            Some(_) => return false,
+            None => {
+                self.views.insert(view.to_owned(), to);
+            }
+        }
+        true
+    }
+
+    /// As JSON.
+    pub(super) fn encode(&self) -> String {
+        serde_json::to_string(&Written::from(self)).expect("texts and numbers are always JSON")
+    }
+
+    /// Reads what [`Progress::encode`] wrote. Fails with what is wrong with it.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        serde_json::from_str::<Written>(text).map_err(|error| error.to_string())?.try_into()
+    }
+}
+
+/// The form on disk and in Redis.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    starting: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parents: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(default)]
+    views: BTreeMap<String, WrittenView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenView {
+    through: Option<String>,
+    #[serde(default)]
+    epoch: u32,
+}
+
+impl From<&Progress> for Written {
+    fn from(progress: &Progress) -> Self {
+        let hex = |position: Position| position.to_string();
+        let views = progress.views.iter().map(|(view, known)| {
+            (view.clone(), WrittenView { through: known.through.map(hex), epoch: known.epoch })
+        });
+        Self {
+            starting: progress.starting.clone(),
+            parents: progress.parents.clone(),
+            group: progress.group.map(hex),
+            views: views.collect(),
+            seen: progress.seen,
+        }
+    }
+}
+
+impl TryFrom<Written> for Progress {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let mut views = BTreeMap::new();
+        for (view, WrittenView { through, epoch }) in written.views {
+            let through = through.map(position_of).transpose()?;
+            views.insert(view, ViewProgress { through, epoch });
+        }
+        let group = written.group.map(position_of).transpose()?;
+        Ok(Self { starting: written.starting, parents: written.parents, group, views, seen: written.seen })
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "callers map options of owned texts")]
+fn position_of(hex: String) -> Result<Position, String> {
+    Position::from_hex(&hex)
+        .filter(|read| position::parse(read).is_some())
+        .ok_or_else(|| format!("`{hex}` is no position in a shard"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let through = position::of_record("49590338271490256608559692538361571095921575989136588898", 3);
+        let progress = Progress {
+            starting: Some("495".to_owned()),
+            parents: vec!["shardId-0".to_owned(), "shardId-1".to_owned()],
+            group: Some(position::end()),
+            views: [
+                ("clicks".to_owned(), ViewProgress { through, epoch: 2 }),
+                ("new".to_owned(), ViewProgress { through: None, epoch: 0 }),
+            ]
+            .into(),
+            seen: Some(1_700_000_000_000_000),
+        };
+        assert_eq!(Progress::parse(&progress.encode()), Ok(progress.clone()));
+        assert!(progress.is_finished());
+        assert_eq!(Progress::parse(&Progress::default().encode()), Ok(Progress::default()));
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, part: &str) {
+        let why = Progress::parse(text).unwrap_err();
+        assert!(why.contains(part), "{why}");
+    }
+
+    #[test]
+    fn what_is_something_else_is_refused() {
+        check_refused("{", "EOF");
+        check_refused(r#"{"views":{},"color":"red"}"#, "color");
+        check_refused(r#"{"group":"0001"}"#, "`0001` is no position");
+        check_refused(r#"{"views":{"clicks":{"through":"zz"}}}"#, "`zz` is no position");
+    }
+
+    #[test]
+    fn a_view_goes_on_within_its_epoch_and_anywhere_in_a_later_one() {
+        let at = |through: i64, epoch| ViewProgress { through: Some(position::from_time(through)), epoch };
+        let mut progress = Progress::default();
+        assert!(progress.advance("clicks", at(7, 0)));
+        assert!(!progress.advance("clicks", at(5, 0)));
+        assert!(progress.advance("clicks", at(5, 1)));
+        assert!(!progress.advance("clicks", at(9, 0)));
+        assert_eq!(progress.views["clicks"], at(5, 1));
+    }
+}
