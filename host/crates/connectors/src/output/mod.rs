@@ -2,5 +2,8 @@
 
 pub mod file;
 pub mod kafka;
+mod keeper;
 pub mod kinesis;
+mod order;
 pub mod record;
+mod too_large;

@@ -13,8 +13,8 @@ use model::output::{Emission, OutputOptions};
 use model::position::{Covers, Partition, Position};
 use model::view::ViewRef;
 
-use super::keeper::Keeper;
 use super::ticket::Ticket;
+use crate::output::keeper::Keeper;
 use crate::output::record::{Identities, RecordEncoder};
 
 /// One source partition of the view.

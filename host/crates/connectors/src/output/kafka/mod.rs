@@ -28,7 +28,6 @@
 
 mod delivery;
 mod encoded;
-mod keeper;
 mod lane;
 mod native;
 mod options;

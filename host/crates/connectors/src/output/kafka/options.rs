@@ -9,8 +9,9 @@ use model::error::Failure;
 use model::online::Ledger;
 use rdkafka::ClientConfig;
 
-use super::keeper::{GroupKeeper, Keeper, LedgerKeeper};
 use crate::kafka::{Connection, CreateTopic, Group, Shared};
+use crate::kinesis::lease::Leases;
+use crate::output::keeper::{GroupKeeper, Keeper, LeaseKeeper, LedgerKeeper};
 
 /// What an output stream is opened with.
 #[derive(Clone)]
@@ -49,6 +50,9 @@ pub enum Progress {
     /// The consumer group of the view's source, which is Kafka. Exactly-once: on the same connection, so that the
     /// transaction can hold it.
     Group(Arc<Group>),
+    /// The leases of the view's source, which is Kinesis. Exactly-once: they say who may emit, and the progress topic
+    /// keeps positions, as with [`Progress::Topic`].
+    Leases(Arc<Leases>),
     /// This host's ledger, for sources that only it reads. At-least-once only.
     Ledger(Arc<dyn Ledger>),
     /// The topic `millrace-progress` beside the output. Exactly-once only, where the group cannot be in the transaction.
@@ -116,6 +120,9 @@ impl KafkaOutputOptions {
         match &self.progress {
             Progress::Group(group) => {
                 Ok(Box::new(GroupKeeper { group: Arc::clone(group), view: self.view.clone() }))
+            }
+            Progress::Leases(leases) => {
+                Ok(Box::new(LeaseKeeper { leases: Arc::clone(leases), view: self.view.clone() }))
             }
             Progress::Ledger(ledger) => Ok(Box::new(LedgerKeeper::open(Arc::clone(ledger), &self.view)?)),
             Progress::Topic { .. } => Err(Failure::stop(format!(

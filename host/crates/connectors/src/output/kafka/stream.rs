@@ -16,13 +16,13 @@ use model::position::{Partition, Position};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::delivery;
-use super::keeper::Keeper;
 use super::lane::{Admission, Batch, Lane, Lanes, Sending};
 use super::native::{IDENTITY, Record};
 use super::options::KafkaOutputOptions;
 use super::session::Session;
 use super::ticket::{Answer, Ticket};
 use crate::kafka::{OutputMetrics, Watch};
+use crate::output::keeper::Keeper;
 use crate::output::record::Identities;
 
 /// The code of a dead letter that was made here.

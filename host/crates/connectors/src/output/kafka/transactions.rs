@@ -18,7 +18,6 @@ use model::output::Emission;
 use model::position::{Partition, Position};
 
 use super::encoded::Encoded;
-use super::keeper::Keeper;
 use super::lane::{Admission, Lane, Lanes};
 use super::options::KafkaOutputOptions;
 use super::progress_topic::Mark;
@@ -27,6 +26,7 @@ use super::ticket::{Answer, Ticket, again};
 use super::transaction::{self, Committer};
 use super::truth::{Transacted, Truth};
 use crate::kafka::{OutputMetrics, Watch};
+use crate::output::keeper::Keeper;
 
 /// Bytes of records after which a transaction takes no further batch: what a failure makes the callers repeat.
 const MAX_BYTES: usize = 16 << 20;

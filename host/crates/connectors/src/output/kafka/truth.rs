@@ -7,17 +7,42 @@ use std::time::Duration;
 use model::error::Failure;
 use model::position::{Partition, Position};
 
-use super::keeper::Keeper;
 use super::options::{KafkaOutputOptions, Progress};
 use super::progress_topic::{self, Mark};
 use crate::kafka::{Group, Watch};
+use crate::kinesis::lease::Leases;
+use crate::output::keeper::Keeper;
 
 /// What was committed.
 pub(super) enum Truth {
     /// The consumer group of the source has it.
     Group { group: Arc<Group>, view: String },
     /// The progress topic has it.
-    Topic { log: Box<progress_topic::Log>, group: Option<Arc<Group>>, known: Mutex<Known> },
+    Topic { log: Box<progress_topic::Log>, holder: Option<Holder>, known: Mutex<Known> },
+}
+
+/// Who says which partitions are this host's, where the topic says how far they are.
+pub(super) enum Holder {
+    /// The group of a source on another connection.
+    Group(Arc<Group>),
+    /// The leases of a Kinesis source.
+    Leases(Arc<Leases>),
+}
+
+impl Holder {
+    fn holds(&self, partition: &Partition) -> bool {
+        match self {
+            Self::Group(group) => group.holds(partition),
+            Self::Leases(leases) => leases.holds(partition),
+        }
+    }
+
+    fn partitions(&self) -> Vec<Partition> {
+        match self {
+            Self::Group(group) => group.partitions().into_iter().collect(),
+            Self::Leases(leases) => leases.partitions(),
+        }
+    }
 }
 
 /// What was read from the progress topic, or committed to it by us.
@@ -42,8 +67,10 @@ impl Transacted {
         let truth = match &options.progress {
             Progress::Group(group) => Truth::Group { group: Arc::clone(group), view: options.view.clone() },
             Progress::Topic { group } => {
-                let log = Box::new(progress_topic::Log::open(options, watch, group.is_some())?);
-                Truth::Topic { log, group: group.clone(), known: Mutex::default() }
+                Self::topic(options, watch, group.as_ref().map(|group| Holder::Group(Arc::clone(group))))?
+            }
+            Progress::Leases(leases) => {
+                Self::topic(options, watch, Some(Holder::Leases(Arc::clone(leases))))?
             }
             Progress::Ledger(_) => {
                 return Err(Failure::stop(format!(
@@ -53,6 +80,11 @@ impl Transacted {
             }
         };
         Ok(Self { truth, idle: Mutex::default() })
+    }
+
+    fn topic(options: &KafkaOutputOptions, watch: &Watch, holder: Option<Holder>) -> Result<Truth, Failure> {
+        let log = Box::new(progress_topic::Log::open(options, watch, holder.is_some())?);
+        Ok(Truth::Topic { log, holder, known: Mutex::default() })
     }
 
     /// Progress without records that is still this host's to commit.
@@ -89,8 +121,8 @@ impl Transacted {
                     partitions.iter().filter(|partition| group.holds(partition)).cloned().collect();
                 if ours.is_empty() { Ok(()) } else { group.refresh(&ours, timeout) }
             }
-            Truth::Topic { log, known, group } => {
-                let held = group.iter().flat_map(|group| group.partitions()).collect();
+            Truth::Topic { log, known, holder } => {
+                let held = holder.iter().flat_map(Holder::partitions).collect();
                 let marks = log.read()?;
                 *lock(known) = Known { marks, held };
                 Ok(())
@@ -101,18 +133,18 @@ impl Transacted {
     /// Whether what is known of a partition is what was committed last.
     pub(super) fn is_current(&self, partition: &Partition) -> bool {
         match &self.truth {
-            Truth::Topic { known, group: Some(_), .. } => lock(known).held.contains(partition),
-            Truth::Topic { group: None, .. } | Truth::Group { .. } => true,
+            Truth::Topic { known, holder: Some(_), .. } => lock(known).held.contains(partition),
+            Truth::Topic { holder: None, .. } | Truth::Group { .. } => true,
         }
     }
 
     /// Whether there is a partition of which something newer may have been committed. Those that were lost since the
     /// last look are among them once they are back.
     pub(super) fn is_behind(&self) -> bool {
-        let Truth::Topic { known, group: Some(group), .. } = &self.truth else { return false };
+        let Truth::Topic { known, holder: Some(holder), .. } = &self.truth else { return false };
         let mut known = lock(known);
-        known.held.retain(|partition| group.holds(partition));
-        group.partitions().iter().any(|partition| !known.held.contains(partition))
+        known.held.retain(|partition| holder.holds(partition));
+        holder.partitions().iter().any(|partition| !known.held.contains(partition))
     }
 
     /// The epoch in which a partition was committed last.
@@ -139,7 +171,7 @@ impl Keeper for Transacted {
     fn holds(&self, partition: &Partition) -> bool {
         match &self.truth {
             Truth::Group { group, .. } => group.holds(partition),
-            Truth::Topic { group, .. } => group.as_ref().is_none_or(|group| group.holds(partition)),
+            Truth::Topic { holder, .. } => holder.as_ref().is_none_or(|holder| holder.holds(partition)),
         }
     }
 

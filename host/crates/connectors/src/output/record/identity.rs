@@ -34,6 +34,14 @@ impl Identities {
         Self { start, end }
     }
 
+    /// The same with what JSON wants escaped within a text.
+    #[must_use]
+    pub(crate) fn escaped(&self) -> Self {
+        let mut start = Vec::with_capacity(self.start.len());
+        text::escaped(&mut start, &self.start);
+        Self { start, end: self.end.clone() }
+    }
+
     /// Appends the identity of one row. `applied`: whether the online store took it. Panics if there is no such row.
     #[inline]
     pub fn write(&self, batch: &FeatureBatch, row: usize, applied: bool, out: &mut Vec<u8>) {

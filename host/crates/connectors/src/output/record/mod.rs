@@ -28,3 +28,4 @@ mod tests;
 
 pub use encoder::RecordEncoder;
 pub use identity::Identities;
+pub(crate) use text::{base64 as append_base64, decimal as append_decimal, escaped as append_escaped};

@@ -34,7 +34,7 @@ pub(super) fn float<F: zmij::Float + Into<f64> + Copy>(out: &mut Vec<u8>, number
 }
 
 /// Appends a decimal at its scale.
-pub(super) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
+pub(crate) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     if unscaled < 0 {
         out.push(b'-');
     }
@@ -54,7 +54,7 @@ pub(super) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
 }
 
 /// Appends bytes as base64.
-pub(super) fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     // Four characters for each three bytes begun: the exact length, so encoding cannot run out of room.
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
@@ -144,7 +144,7 @@ fn two_digits(number: u64) -> [u8; 2] {
 
 /// Appends the inside of a JSON text: everything but the quotes around it.
 #[inline]
-pub(super) fn escaped(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     if !needs_escape(text) {
         out.extend_from_slice(text);
         return;

@@ -24,11 +24,11 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::keeper::Keeper;
 use super::options::{KafkaOutputOptions, Progress};
 use super::session::Session;
 use super::stream::Stream;
 use crate::kafka::{Connection, Shared};
+use crate::output::keeper::Keeper;
 
 /// Patience of a test that waits for another thread.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -1,4 +1,6 @@
-//! Who keeps through which position the stream has a view's partitions: what the source is decides.
+//! Who keeps through which position a stream has a view's partitions: what the source is decides.
+//!
+//! Shared by streams that cannot keep it themselves. Those that can, such as files and Kafka's transactions, do so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +12,10 @@ use model::source::Positions;
 use model::view::{Digest, Generation};
 
 use crate::kafka::Group;
+use crate::kinesis::lease::Leases;
 
 /// Keeps the positions of one view.
-pub(super) trait Keeper: Send + Sync {
+pub(crate) trait Keeper: Send + Sync {
     /// Whether this host may still emit for a partition.
     fn holds(&self, partition: &Partition) -> bool;
 
@@ -27,9 +30,9 @@ pub(super) trait Keeper: Send + Sync {
 }
 
 /// The consumer group of the source keeps them, so that they move with the partition.
-pub(super) struct GroupKeeper {
-    pub(super) group: Arc<Group>,
-    pub(super) view: String,
+pub(crate) struct GroupKeeper {
+    pub(crate) group: Arc<Group>,
+    pub(crate) view: String,
 }
 
 impl Keeper for GroupKeeper {
@@ -50,8 +53,33 @@ impl Keeper for GroupKeeper {
     }
 }
 
+/// The leases of the source's shards keep them, so that they move with the shard.
+pub(crate) struct LeaseKeeper {
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) view: String,
+}
+
+impl Keeper for LeaseKeeper {
+    fn holds(&self, partition: &Partition) -> bool {
+        self.leases.holds(partition)
+    }
+
+    fn position(&self, partition: &Partition) -> Option<Position> {
+        // What is not kept here is another host's: nothing is emitted for it, see `holds`.
+        self.leases.kept(&self.view, partition).ok()?.view
+    }
+
+    fn emitted(&self, partition: &Partition, through: Position) {
+        self.leases.emitted(&self.view, partition, through);
+    }
+
+    fn rewind(&self, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
+        self.leases.rewind(&self.view, partition, to, epoch)
+    }
+}
+
 /// This host's ledger keeps them, beside those of the online store: for sources that only this host reads.
-pub(super) struct LedgerKeeper {
+pub(crate) struct LedgerKeeper {
     ledger: Arc<dyn Ledger>,
     /// `<view>#emitted`, which no view can be called.
     name: String,
@@ -59,7 +87,7 @@ pub(super) struct LedgerKeeper {
 }
 
 impl LedgerKeeper {
-    pub(super) fn open(ledger: Arc<dyn Ledger>, view: &str) -> Result<Self, Failure> {
+    pub(crate) fn open(ledger: Arc<dyn Ledger>, view: &str) -> Result<Self, Failure> {
         let name = format!("{view}#emitted");
         let known = ledger.view(&name)?.online.into_iter().collect();
         Ok(Self { ledger, name, known: Mutex::new(known) })

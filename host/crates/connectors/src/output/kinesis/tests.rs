@@ -1,0 +1,1 @@
+//! Order, repeats and limits, against a server of our own.
