@@ -1,4 +1,5 @@
 //! Online stores: one folder each.
 
 pub mod embedded;
+mod key_column;
 pub mod redis;

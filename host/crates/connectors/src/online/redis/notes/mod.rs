@@ -1,0 +1,378 @@
+//! What Redis has acknowledged, so that losses are found and repaired; and when positions may be called durable.
+//!
+//! Redis acknowledges before its replicas and its disk have the write: a failover, or a restart from an older snapshot,
+//! takes back the last of what was acknowledged. Replication and snapshots keep the order of writes, so a *mark* that is
+//! written behind each batch, a number that rises, proves by its presence that everything before it is there. Whoever finds
+//! a lower mark than was acknowledged knows which batches are gone ([`track`]), and their sources are read again.
+//!
+//! The same is true of a crash of host and Redis together. So a position becomes durable only *after* the file says which
+//! mark proves it: [`Notes::flush`] writes the file first and advances the ledger then. Each second, and when a checkpoint
+//! is asked for.
+
+mod file;
+mod track;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use model::batch::FeatureBatch;
+use model::error::Failure;
+use model::online::Ledger;
+use model::position::{Partition, Position};
+use tokio::sync::oneshot;
+
+use self::file::Contents;
+use self::track::{Entry, Lane};
+use super::options::Loss;
+use super::store::LossHook;
+use crate::redis::RedisMetrics;
+
+/// How often the file is written while something is acknowledged.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What one host knows of one Redis. Shared by all writers.
+pub(super) struct Notes {
+    path: PathBuf,
+    connection: String,
+    ledger: Arc<dyn Ledger>,
+    metrics: RedisMetrics,
+    state: Mutex<State>,
+    wakes: Condvar,
+    /// Held while the file is written.
+    writing: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    contents: Contents,
+    /// Through where each view and partition was acknowledged.
+    through: HashMap<Lane, Position>,
+    /// Acknowledged, but the file does not say so yet.
+    pending: HashMap<Lane, Position>,
+    /// Losses of which the hook has not heard.
+    untold: BTreeMap<Lane, Option<Position>>,
+    hook: Option<Arc<LossHook>>,
+    /// Why nothing may be written at all.
+    replaced: Option<Replaced>,
+    /// Whether the file is behind.
+    dirty: bool,
+    asked: Vec<oneshot::Sender<Result<(), Failure>>>,
+    ending: bool,
+}
+
+/// This is not the Redis that it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replaced {
+    Emptied,
+    Another,
+}
+
+/// A mark as it was found in Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FoundMark {
+    /// Its key.
+    pub(super) key: String,
+    /// What had been acknowledged before anybody looked.
+    pub(super) acknowledged: u64,
+    /// What was found; 0 = nothing.
+    pub(super) found: u64,
+}
+
+impl Notes {
+    /// Reads the file of an earlier life.
+    pub(super) fn open(
+        directory: &Path,
+        connection: &str,
+        ledger: Arc<dyn Ledger>,
+        metrics: RedisMetrics,
+    ) -> Result<Self, Failure> {
+        let path = file::path(directory, connection);
+        let contents = file::read(&path)?.unwrap_or_default();
+        let state = State { untold: contents.lost.clone(), contents, ..State::default() };
+        Ok(Self {
+            path,
+            connection: connection.to_owned(),
+            ledger,
+            metrics,
+            state: Mutex::new(state),
+            wakes: Condvar::new(),
+            writing: Mutex::new(()),
+        })
+    }
+
+    /// The store's name that was noted.
+    pub(super) fn store(&self) -> Option<String> {
+        self.lock().contents.store.clone()
+    }
+
+    /// All marks, with what was acknowledged of each: to be read *before* Redis is asked for them.
+    pub(super) fn marks(&self) -> Vec<(String, u64)> {
+        self.lock().contents.tracks.iter().map(|(key, track)| (key.clone(), track.acknowledged)).collect()
+    }
+
+    /// Takes in what a look at Redis has shown: the store's name, and all of [`Notes::marks`]. Fails if this is another
+    /// store; losses are noted, and count from now on.
+    pub(super) fn examine(&self, store: Option<&str>, marks: &[FoundMark]) -> Result<(), Failure> {
+        {
+            let mut state = self.lock();
+            // Removing the file is how an operator says that what is there is to be taken as it is.
+            if state.replaced.is_some() && !self.path.exists() {
+                tracing::warn!(connection = self.connection, "taking the store in Redis as it is");
+                state.contents = Contents::default();
+                state.through.clear();
+                state.pending.clear();
+                state.untold.clear();
+                state.replaced = None;
+            }
+            let replaced = match (&state.contents.store, store) {
+                (Some(noted), Some(found)) if noted != found => Some(Replaced::Another),
+                (Some(_), None) => Some(Replaced::Emptied),
+                _ => None,
+            };
+            state.replaced = replaced;
+            if replaced.is_some() {
+                // Positions must not become durable on the word of another store.
+                state.pending.clear();
+                drop(state);
+                return self.check_store();
+            }
+            if state.contents.store.is_none()
+                && let Some(found) = store
+            {
+                state.contents.store = Some(found.to_owned());
+                state.dirty = true;
+            }
+        }
+        for mark in marks.iter().filter(|mark| mark.found < mark.acknowledged) {
+            self.lose(&mark.key, mark.found);
+        }
+        Ok(())
+    }
+
+    /// Redis holds only what is at or below this mark: everything above is lost.
+    pub(super) fn lose(&self, key: &str, mark: u64) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(track) = state.contents.tracks.get_mut(key) else { return };
+        if mark >= track.acknowledged {
+            return;
+        }
+        let acknowledged = track.acknowledged;
+        let lost = track.cut(mark);
+        tracing::error!(
+            connection = self.connection,
+            mark,
+            acknowledged,
+            partitions = lost.len(),
+            "redis has lost rows that it had acknowledged; their sources are read again"
+        );
+        for (lane, to) in lost {
+            self.metrics.view(&lane.view).losses.inc();
+            let to = state.contents.lost.get(&lane).map_or(to, |before| (*before).min(to));
+            state.pending.remove(&lane);
+            match to {
+                Some(to) => state.through.insert(lane.clone(), to),
+                None => state.through.remove(&lane),
+            };
+            state.contents.lost.insert(lane.clone(), to);
+            state.untold.insert(lane, to);
+        }
+        state.dirty = true;
+        self.wakes.notify_all();
+    }
+
+    /// Fails while this is not the store that it was.
+    pub(super) fn check_store(&self) -> Result<(), Failure> {
+        let what = match self.lock().replaced {
+            None => return Ok(()),
+            Some(Replaced::Emptied) => "it was emptied",
+            Some(Replaced::Another) => "it was replaced by another",
+        };
+        Err(Failure::stop(format!(
+            "write rows: Redis at connection `{}` is not the one that holds this host's rows: {what}; bring the right one back, or remove `{}` to take it as it is, after which `host rewind VIEW --to earliest` fills it again",
+            self.connection,
+            self.path.display()
+        )))
+    }
+
+    /// Fails if rows of this view and partition were lost and are not read again yet.
+    pub(super) fn check(&self, view: &str, partition: &Partition) -> Result<(), Failure> {
+        let state = self.lock();
+        if state.contents.lost.is_empty() {
+            return Ok(());
+        }
+        let lane = Lane { view: view.to_owned(), partition: partition.clone() };
+        match state.contents.lost.get(&lane) {
+            None => Ok(()),
+            Some(_) => Err(Failure::retry(format!(
+                "write rows of view `{view}` to Redis at connection `{}`: rows of partition `{partition}` were lost there, and are read again from the source first",
+                self.connection
+            ))),
+        }
+    }
+
+    /// Registers who hears of losses.
+    pub(super) fn set_hook(&self, hook: LossHook) {
+        self.lock().hook = Some(Arc::new(hook));
+        self.wakes.notify_all();
+    }
+
+    /// These sources are read again from where they were lost.
+    pub(super) fn accept(&self, losses: &[Loss]) {
+        let mut state = self.lock();
+        for loss in losses {
+            let lane = Lane { view: loss.view.clone(), partition: loss.partition.clone() };
+            // What was lost further back meanwhile stays lost, and is told of.
+            if state.contents.lost.get(&lane).is_some_and(|to| *to >= loss.to) {
+                state.contents.lost.remove(&lane);
+                state.untold.remove(&lane);
+                state.dirty = true;
+            }
+        }
+        self.wakes.notify_all();
+    }
+
+    /// Redis has acknowledged a batch: all of `marks`, each the key of a mark and its number, stand behind its rows.
+    pub(super) fn acknowledge(&self, batch: &FeatureBatch, marks: &[(String, u64)]) {
+        let lane = Lane { view: batch.view.name.clone(), partition: batch.partition.clone() };
+        let first = batch.covers.first;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let last = state.through.get(&lane).copied().filter(|last| *last < first);
+        let before = last.or_else(|| {
+            self.ledger.durable(&lane.view, &lane.partition).filter(|durable| *durable < first)
+        });
+        for (key, number) in marks {
+            if !state.contents.tracks.contains_key(key) {
+                state.contents.tracks.insert(key.clone(), track::Track::default());
+            }
+            if let Some(track) = state.contents.tracks.get_mut(key) {
+                track.note(&lane, Entry { number: *number, before });
+            }
+        }
+        if !state.contents.lost.contains_key(&lane) {
+            state.through.insert(lane.clone(), batch.covers.through);
+            state.pending.insert(lane, batch.covers.through);
+        }
+        state.dirty = true;
+    }
+
+    /// Writes the file and advances the ledger, soon; the future ends when that is done.
+    pub(super) fn request_flush(&self) -> BoxFuture<'static, Result<(), Failure>> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            if state.ending {
+                return Box::pin(std::future::ready(Err(Failure::retry("make a checkpoint: the store is closed"))));
+            }
+            state.asked.push(sender);
+        }
+        self.wakes.notify_all();
+        Box::pin(async move {
+            receiver.await.unwrap_or_else(|_| Err(Failure::retry("make a checkpoint: the store is closed")))
+        })
+    }
+
+    /// The thread that writes the file and tells of losses; ends after [`Notes::end`], with the file written.
+    pub(super) fn run(&self) {
+        let mut next = Instant::now() + PAUSE;
+        let mut was_failing = false;
+        loop {
+            let (asked, told, ending);
+            {
+                let mut state = self.lock();
+                loop {
+                    let now = Instant::now();
+                    let due = state.dirty && next <= now;
+                    let tells = !state.untold.is_empty() && state.hook.is_some();
+                    if due || tells || state.ending || !state.asked.is_empty() {
+                        break;
+                    }
+                    let wait = if state.dirty { next.saturating_duration_since(now) } else { PAUSE };
+                    state = self.wakes.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                asked = std::mem::take(&mut state.asked);
+                ending = state.ending;
+                told = match &state.hook {
+                    Some(hook) if !state.untold.is_empty() => {
+                        let hook = Arc::clone(hook);
+                        Some((hook, std::mem::take(&mut state.untold)))
+                    }
+                    _ => None,
+                };
+            }
+            let flushed = self.flush();
+            next = Instant::now() + PAUSE;
+            if let Err(failure) = &flushed
+                && !was_failing
+            {
+                tracing::warn!(connection = self.connection, "failed to {failure}; positions stay where they are");
+            }
+            was_failing = flushed.is_err();
+            for sender in asked {
+                let result = match &flushed {
+                    Ok(()) => Ok(()),
+                    Err(failure) => Err(Failure { disposition: failure.disposition, message: failure.to_string(), source: None }),
+                };
+                // Whoever asked may have gone.
+                drop(sender.send(result));
+            }
+            if let Some((hook, losses)) = told {
+                let losses = losses
+                    .into_iter()
+                    .map(|(lane, to)| Loss { view: lane.view, partition: lane.partition, to })
+                    .collect();
+                hook(losses);
+            }
+            if ending {
+                return;
+            }
+        }
+    }
+
+    /// Ends [`Notes::run`].
+    pub(super) fn end(&self) {
+        self.lock().ending = true;
+        self.wakes.notify_all();
+    }
+
+    /// Writes the file; what it says is durable then.
+    fn flush(&self) -> Result<(), Failure> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (contents, pending) = {
+            let mut state = self.lock();
+            if !state.dirty || state.replaced.is_some() {
+                return Ok(());
+            }
+            state.dirty = false;
+            let all = &state.contents;
+            let tracks = all.tracks.iter().map(|(key, track)| (key.clone(), track.condensed())).collect();
+            let contents = Contents { store: all.store.clone(), tracks, lost: all.lost.clone() };
+            (contents, state.pending.clone())
+        };
+        if let Err(failure) = file::write(&self.path, &contents) {
+            self.lock().dirty = true;
+            return Err(failure);
+        }
+        // Under the lock: what was found to be lost meanwhile must not become durable.
+        let mut state = self.lock();
+        for (lane, through) in pending {
+            match state.pending.get(&lane) {
+                None => continue,
+                Some(latest) if *latest == through => {
+                    state.pending.remove(&lane);
+                }
+                Some(_) => {}
+            }
+            self.ledger.advance(&lane.view, &lane.partition, &through);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,171 @@
+-- Takes in one row, or a deletion, if it is not older than what the hash holds of the view. Shared by all scripts that
+-- write: the functions here come before them.
+--
+-- Strings are never compared by order: Redis compares them by the rules of the server's language. Versions are compared
+-- as numbers, and byte by byte where those are equal.
+
+local byte, unpack_number = string.byte, struct.unpack
+local call = redis.call
+
+-- Where the bytes of a version begin that follow its format and its event time.
+local BEHIND_TIME = 10
+-- The highest bit of a version's first byte marks a deletion.
+local DELETION = 128
+-- More arguments at a time do not fit on Lua's stack.
+local MOST_ARGUMENTS = 4000
+
+-- The parts of five bytes of a varint that only say that there is more.
+local MORE_4 = 128 * (1 + 128 + 16384 + 2097152)
+
+-- A varint at `at`, and where it ends. Exact for all numbers whose size is below 2^53, also negative ones.
+local function varint(text, at)
+  local number, scale, complement, count = 0, 1, 0, 0
+  while true do
+    local digit = byte(text, at)
+    if not digit then return number, at end
+    at, count = at + 1, count + 1
+    local bits = digit % 128
+    if count == 10 then return -1 - complement, at end
+    number, complement = number + bits * scale, complement + (127 - bits) * scale
+    scale = scale * 128
+    if digit < 128 then return number, at end
+  end
+end
+
+-- Microseconds of a protobuf `Timestamp`.
+local function time_of(text)
+  local seconds, nanos, at = 0, 0, 1
+  local tag, a, b, c, d, e = byte(text, 1, 6)
+  -- Nearly always: seconds between 1978 and 3058, which take five bytes.
+  if tag == 8 and e and e < 128 and a > 127 and b > 127 and c > 127 and d > 127 then
+    seconds, at = a + b * 128 + c * 16384 + d * 2097152 + e * 268435456 - MORE_4, 7
+  end
+  while at <= #text do
+    tag = byte(text, at)
+    if tag == 8 then
+      seconds, at = varint(text, at + 1)
+    elseif tag == 16 then
+      nanos, at = varint(text, at + 1)
+    else
+      break
+    end
+  end
+  return seconds * 1000000 + (nanos - nanos % 1000) / 1000
+end
+
+-- Microseconds from the two halves of a version's event time, whose sign bit is turned round.
+local function micros(high, low)
+  return (high - 2147483648) * 4294967296 + low
+end
+
+local LATE, TAKEN, SAME = 0, 1, 2
+
+-- Compares two of our versions.
+local function compare(new, held)
+  if new == held then return SAME end
+  local new_high, new_low = unpack_number('>I4I4', new, 2)
+  local held_high, held_low = unpack_number('>I4I4', held, 2)
+  if new_high ~= held_high then return new_high > held_high and TAKEN or LATE end
+  if new_low ~= held_low then return new_low > held_low and TAKEN or LATE end
+  local at = BEHIND_TIME
+  while true do
+    local one, other = byte(new, at), byte(held, at)
+    if one ~= other then return (one or -1) > (other or -1) and TAKEN or LATE end
+    if not one then return SAME end
+    at = at + 1
+  end
+end
+
+-- Compares a version with what a hash holds: our version and Feast's time, either of which may be missing.
+local function decide(new, held, time)
+  local deleted = held and byte(held) >= DELETION
+  if not time then
+    -- Without its time, a row was deleted by Feast; a deletion of ours has none.
+    return (deleted and compare(new, held)) or TAKEN
+  end
+  if held then
+    if held == new and not deleted then
+      -- The same bytes; whether Feast has written since is seen below, where times differ.
+      local high, low = unpack_number('>I4I4', new, 2)
+      if micros(high, low) == time_of(time) then return SAME end
+    end
+    local high, low = unpack_number('>I4I4', held, 2)
+    local ours, theirs = micros(high, low), time_of(time)
+    if ours == theirs or (deleted and theirs < ours) then return compare(new, held) end
+    high, low = unpack_number('>I4I4', new, 2)
+    return micros(high, low) >= theirs and TAKEN or LATE
+  end
+  -- Feast's row is the oldest of its time.
+  local high, low = unpack_number('>I4I4', new, 2)
+  return micros(high, low) >= time_of(time) and TAKEN or LATE
+end
+
+-- Sees to it that a hash of several views lives as long as the one that lives longest. `added`: how many fields were new,
+-- of `fields` that were written. `deadline`: milliseconds since the epoch, or nil = it is to stay.
+local function extend(key, added, fields, deadline)
+  if not deadline then
+    -- Views that expire leave a hash alone that does not: once is enough.
+    if added > 0 then call('PERSIST', key) end
+    return
+  end
+  if added == fields and call('HLEN', key) == fields then
+    call('PEXPIREAT', key, deadline)
+    return
+  end
+  local left = call('PTTL', key)
+  if left >= 0 then
+    local now = call('TIME')
+    if now[1] * 1000 + now[2] / 1000 + left < tonumber(deadline) then call('PEXPIREAT', key, deadline) end
+  end
+end
+
+-- What a view's rows have in common.
+--   names: the fields of features; version_field, time_field; expires: whether rows have deadlines
+-- `pairs` is reused: names stand in it, values are filled in.
+local function shape(version_field, time_field, expires, names)
+  local row = { version_field, '', time_field, '' }
+  for i = 1, #names do row[3 + 2 * i] = names[i] end
+  return { version_field = version_field, time_field = time_field, expires = expires, names = names, row = row }
+end
+
+local function write(view, key, version, time, deadline, values, at)
+  local row, count = view.row, #view.names
+  row[2], row[4] = version, time
+  for i = 1, count do row[4 + 2 * i] = values[at + i] end
+  local length, added = 4 + 2 * count, 0
+  for start = 1, length, MOST_ARGUMENTS do
+    added = added + call('HSET', key, unpack(row, start, math.min(length, start + MOST_ARGUMENTS - 1)))
+  end
+  extend(key, added, count + 2, deadline)
+end
+
+-- A deletion brings its deadline in the place of its time: it is kept for a while, even if there was nothing to delete.
+local function erase(view, key, version, deadline)
+  local names = view.names
+  for start = 1, #names, MOST_ARGUMENTS do
+    call('HDEL', key, unpack(names, start, math.min(#names, start + MOST_ARGUMENTS - 1)))
+  end
+  call('HDEL', key, view.time_field)
+  extend(key, call('HSET', key, view.version_field, version), 1, deadline)
+end
+
+-- Takes in the row whose arguments stand behind `at`: version, time, deadline (where rows expire), features.
+-- Returns the outcome, and what was held before.
+local function take(view, key, values, at)
+  local found = call('HMGET', key, view.version_field, view.time_field)
+  local held, held_time = found[1], found[2]
+  local version, time = values[at + 1], values[at + 2]
+  local outcome = TAKEN
+  if held or held_time then outcome = decide(version, held, held_time) end
+  if outcome == TAKEN then
+    if byte(version) >= DELETION then
+      erase(view, key, version, time)
+    elseif view.expires then
+      write(view, key, version, time, values[at + 3], values, at + 3)
+    else
+      write(view, key, version, time, nil, values, at + 2)
+    end
+  end
+  return outcome, held, held_time
+end
+
