@@ -422,7 +422,7 @@ pub(crate) enum SchemaOf {
 #[derive(Debug, Args)]
 #[command(after_help = "With --format json: an array of {figure, value, unit, against, ratio, goal, met}.")]
 pub(crate) struct BenchArgs {
-    /// Measure only this group [possible values: sandbox, decode, record, store, flow, push, read, swap, idle, kafka].
+    /// Measure only this group [possible values: sandbox, decode, record, store, flow, push, read, swap, idle, kafka, redis].
     pub(crate) group: Option<String>,
     /// How the result looks.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -437,9 +437,9 @@ pub(crate) struct BenchArgs {
     pub(crate) kafka: KafkaBenchArgs,
 }
 
-/// The broker and the peers of the group `kafka`.
+/// The servers and the peers of the groups `kafka` and `redis`.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Group kafka")]
+#[command(next_help_heading = "Groups kafka and redis")]
 pub(crate) struct KafkaBenchArgs {
     /// A broker that runs, without security.
     #[arg(long, value_name = "HOST:PORT")]
@@ -457,8 +457,14 @@ pub(crate) struct KafkaBenchArgs {
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = ["throughput", "latency", "memory"])]
     pub(crate) only: Vec<String>,
     /// Of the throughput, only these sides; ratios to others are not a number then.
-    #[arg(long, value_name = "SIDES", value_delimiter = ',', value_parser = ["l1", "l1-bare", "l2", "null", "embedded", "embedded-many", "peers"])]
+    #[arg(long, value_name = "SIDES", value_delimiter = ',', value_parser = ["l1", "l1-bare", "l2", "null", "embedded", "embedded-many", "l2-redis", "redis", "peers"])]
     pub(crate) sides: Vec<String>,
+    /// Where `redis-server` is, for sides with Redis [default: on PATH].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) redis_server: Option<PathBuf>,
+    /// A Python with `feast[redis]`, to measure Feast's own writer beside the host's.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) feast_python: Option<PathBuf>,
     /// Minutes for which memory is watched [default: 0, not at all].
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) minutes: u64,
@@ -520,6 +526,9 @@ pub(crate) struct RelayArgs {
     /// Records carry no header.
     #[arg(long)]
     pub(crate) no_header: bool,
+    /// Rows are written to this Redis before their records go out.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) redis: Option<String>,
     /// Client settings of the producer, by librdkafka's names.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) producer: Vec<String>,

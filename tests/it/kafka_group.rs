@@ -27,7 +27,7 @@ fn folder(job: &Job, shape: &Shape<'_>) -> Workspace {
 }
 
 /// The partitions that a host has of the view's source.
-fn partitions(host: &Host) -> Vec<String> {
+pub(crate) fn partitions(host: &Host) -> Vec<String> {
     let view = host.view(VIEW);
     let positions = view["positions"].as_array().cloned().unwrap_or_default();
     let mut names: Vec<String> =
@@ -38,7 +38,7 @@ fn partitions(host: &Host) -> Vec<String> {
 
 /// Waits until hosts share that many partitions, each with at least one.
 #[track_caller]
-fn shared(hosts: &[&Host], count: usize) {
+pub(crate) fn shared(hosts: &[&Host], count: usize) {
     eventually("the hosts share the partitions", || {
         let mut all: Vec<Vec<String>> = hosts.iter().map(|host| partitions(host)).collect();
         let fair = all.iter().all(|names| !names.is_empty());

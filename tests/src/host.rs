@@ -50,7 +50,7 @@ impl Answer {
 impl Host {
     /// Runs one command of the host to its end, in the workspace.
     pub fn command(workspace: &Workspace, arguments: &[&str]) -> Output {
-        host()
+        host(workspace)
             .args(arguments)
             .args(["--color", "never"])
             .current_dir(workspace.path())
@@ -99,7 +99,7 @@ impl Host {
         let log = workspace.join("host.log");
         let log_from = fs::read(&log).map_or(0, |bytes| bytes.len());
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("the folder is ours");
-        let mut command = host();
+        let mut command = host(workspace);
         command.args(["run", "--views"]).arg(workspace.views()).args(["--color", "never"]);
         if !arguments.contains(&"--listen") {
             command.args(["--listen", &address]);
@@ -239,14 +239,25 @@ impl Drop for Host {
     }
 }
 
-/// The host's command, whatever the environment of the tests says to hosts.
-fn host() -> Command {
+/// The host's command, whatever the environment of the tests says to hosts, and never with the account of whoever runs
+/// them. The servers here take anybody; a test that wants other credentials writes them as a shared file of AWS into
+/// `aws-credentials` in its workspace.
+fn host(workspace: &Workspace) -> Command {
     let mut command = Command::new(host_binary());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("HOST_") {
-            command.env_remove(name);
+        let name = name.to_string_lossy();
+        if name.starts_with("HOST_") || name.starts_with("AWS_") {
+            command.env_remove(&*name);
         }
     }
+    let credentials = workspace.join("aws-credentials");
+    if !credentials.is_file() {
+        command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+    }
+    command
+        .env("AWS_SHARED_CREDENTIALS_FILE", credentials)
+        .env("AWS_CONFIG_FILE", workspace.join("aws-config"))
+        .env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }
 

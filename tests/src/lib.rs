@@ -5,7 +5,10 @@
 mod certs;
 mod host;
 pub mod kafka;
+pub mod kinesis;
+mod process;
 mod proxy;
+pub mod redis;
 mod services;
 mod wait;
 mod workspace;

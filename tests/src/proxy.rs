@@ -1,9 +1,9 @@
-//! A network that does what networks do: it is slow, it stalls, it breaks, it garbles. Between a client and a Kafka
-//! broker, so that single kinds of requests can be held back.
+//! A network that does what networks do: it is slow, it stalls, it breaks, it garbles. Between a client and a server.
 //!
-//! Every byte goes through threads of this process, frame by frame: Kafka's frames begin with their size; those of
-//! requests go on with the API key, those of both with the number that a reply repeats. Encrypted streams have no such
-//! frames and cannot go through.
+//! Every byte goes through threads of this process. Between a client and a Kafka broker they go frame by frame, so that
+//! single kinds of requests can be held back: Kafka's frames begin with their size; those of requests go on with the
+//! API key, those of both with the number that a reply repeats. Encrypted streams have no such frames and cannot go
+//! through. To any other server bytes go as they come, and each piece of them is [`api::BYTES`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
@@ -16,6 +16,8 @@ use crate::wait::LIMIT;
 
 /// Kafka's numbers for kinds of requests.
 pub mod api {
+    /// Bytes of whatever kind, for servers other than Kafka's.
+    pub const BYTES: i16 = i16::MIN;
     /// Produce records.
     pub const PRODUCE: i16 = 0;
     /// Fetch records.
@@ -34,6 +36,8 @@ pub mod api {
 
 /// A frame larger than this is a fault of the test, not a frame.
 const MAX_FRAME: usize = 128 << 20;
+/// The most bytes that go through at once where there are no frames.
+const PIECE: usize = 64 << 10;
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +74,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     broker: u16,
+    /// Whether bytes are to go as they come.
+    frameless: bool,
     /// Each frame waits this long.
     latency: Duration,
     /// Bytes a second to the broker, of one connection; 0 = as they come.
@@ -113,7 +119,16 @@ impl Proxy {
         Self { shared, port }
     }
 
-    pub(crate) fn lead_to(&self, broker: u16) {
+    /// Listens on a free port, and leads to a server on loopback that need not be one of Kafka's.
+    pub fn to(port: u16) -> Self {
+        let proxy = Self::new();
+        proxy.shared.change(|state| state.frameless = true);
+        proxy.lead_to(port);
+        proxy
+    }
+
+    /// Leads to another port from now on; connections that are there stay as they are.
+    pub fn lead_to(&self, broker: u16) {
         self.shared.change(|state| state.broker = broker);
     }
 
@@ -209,12 +224,12 @@ impl Proxy {
 
 /// Joins a client to the broker, with a thread for each way.
 fn connect(shared: &Arc<Shared>, client: &TcpStream) {
-    let broker = {
+    let (broker, frameless) = {
         let state = shared.state();
         if state.refused {
             return;
         }
-        state.broker
+        (state.broker, state.frameless)
     };
     // A broker that is not there is a closed connection to the client.
     let Ok(broker) = TcpStream::connect(("127.0.0.1", broker)) else { return };
@@ -233,7 +248,11 @@ fn connect(shared: &Arc<Shared>, client: &TcpStream) {
         let (shared, pending) = (shared.clone(), pending.clone());
         thread::spawn(move || {
             // Ends when either side does; the other is told.
-            drop(pump(&shared, way, &from, &to, &pending));
+            drop(if frameless {
+                pour(&shared, way, &from, &to)
+            } else {
+                pump(&shared, way, &from, &to, &pending)
+            });
             drop((from.shutdown(Shutdown::Read), to.shutdown(Shutdown::Write)));
         });
     }
@@ -258,6 +277,21 @@ fn pump(
         }
         to.write_all(&size)?;
         to.write_all(&frame)?;
+    }
+}
+
+/// The same for bytes without frames.
+fn pour(shared: &Shared, way: Way, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let piece = &mut buffer[..count];
+        if weather(shared, way, api::BYTES, piece) {
+            to.write_all(piece)?;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Things that a machine may lack.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Tests that could not run.
@@ -21,4 +22,11 @@ pub fn require(what: &str, there: bool) -> bool {
         drop(writeln!(std::io::stderr(), "SKIPPED {test} ({count} so far): needs {what}"));
     }
     there
+}
+
+/// Where `cargo xtask setup` puts what it downloads.
+pub(crate) fn cache() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()).map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("millrace"))
 }

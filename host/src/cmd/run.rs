@@ -33,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Stopped> {
     run_with(args, |store| Arc::clone(store) as _)
 }
 
-/// Runs with rows going to what `online` makes of the embedded store.
+/// Runs with rows that are not in Redis going to what `online` makes of the embedded store.
 pub(crate) fn run_with(args: &RunArgs, online: Online) -> Result<(), Stopped> {
     let mut project = Project::read(&args.views, args.config.config.as_deref())?;
     if let Some(data_dir) = &args.data_dir {
@@ -62,7 +62,7 @@ pub(crate) fn run_with(args: &RunArgs, online: Online) -> Result<(), Stopped> {
     // Before anything answers: whoever sees the host alive may stop it.
     let signals = runtime.block_on(async { Signals::new() }).context("cannot listen to signals")?;
     let server = Server::bind(listen).map_err(|error| Stopped::Unavailable(error.to_string()))?;
-    let parts = Arc::new(Parts::open(project.settings.clone(), online)?);
+    let parts = Arc::new(Parts::open(project.settings.clone(), online, runtime.handle())?);
     // Served from now on, so that probes are told that the host is starting.
     let (stop, stopped) = oneshot::channel::<()>();
     let address = server.local_addr();
@@ -145,7 +145,7 @@ fn listen_address(args: &RunArgs, project: &Project) -> Result<SocketAddr, Stopp
 /// Serves until told to stop.
 async fn serve(server: Server, parts: Arc<Parts>, stopped: oneshot::Receiver<()>) -> Result<(), Stopped> {
     let state = ServeState {
-        reader: Arc::clone(&parts.store) as _,
+        reader: parts.stores.reader(),
         overview: Arc::clone(&parts.flow) as _,
         control: Arc::clone(&parts.flow) as _,
         directory: Arc::clone(&parts.directory),
@@ -219,7 +219,7 @@ async fn watch_shares(parts: Arc<Parts>) {
         interval.tick().await;
         let parts = Arc::clone(&parts);
         // Asks brokers now and then, which may be away.
-        if let Err(error) = tokio::task::spawn_blocking(move || parts.kafka.refresh_shares()).await {
+        if let Err(error) = tokio::task::spawn_blocking(move || parts.shares.refresh()).await {
             tracing::error!(%error, "cannot look how much of each source is this host's");
         }
     }

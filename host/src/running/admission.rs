@@ -6,7 +6,7 @@ use model::output::OutputStream;
 use model::position::Partition;
 use model::source::Point;
 use pipeline::setup::{Adjustment, OlderComponent, OlderComponents, ViewSetup};
-use spec::plan::{SourceKind, SourcePlan, Start, ViewPlan};
+use spec::plan::{SourceKind, SourcePlan, Start, StorePlan, ViewPlan};
 
 use crate::components::{Admitted, Library};
 
@@ -30,7 +30,7 @@ pub(super) fn setup(
         start: point(&view.start, source),
         output: output.zip(options),
         parallel_emit: view.output.as_ref().is_some_and(|output| output.parallel),
-        rows_are_shared: false,
+        rows_are_shared: matches!(view.store, StorePlan::Redis { .. }),
         failures_to_pause: view.failures_to_pause,
         older: older(library, view.name()),
     }
@@ -46,7 +46,7 @@ fn point(start: &Start, source: &SourcePlan) -> Point {
         Start::Offsets(offsets) => {
             let topic = match &source.kind {
                 SourceKind::Kafka(kafka) => kafka.topics.first().map_or("", String::as_str),
-                SourceKind::Push | SourceKind::File { .. } => "",
+                SourceKind::Push | SourceKind::File { .. } | SourceKind::Kinesis(_) => "",
             };
             let named =
                 |(partition, offset): (&u32, &u64)| (Partition::new(format!("{topic}-{partition}")), *offset);
@@ -93,6 +93,7 @@ pub(super) fn is_swap(old: &ViewPlan, new: &ViewPlan) -> bool {
     };
     shape(old) == shape(new)
         && old.source == new.source
+        && old.store == new.store
         && old.output == new.output
         && old.timestamp_column == new.timestamp_column
 }

@@ -13,12 +13,13 @@ use model::output::OutputStream;
 use pipeline::setup::SourceSetup;
 use serve::Phase;
 use spec::diff::{Change, Diff, Effect, ViewChange};
-use spec::plan::{OutputSink, Plan, SourcePlan, ViewPlan};
+use spec::plan::{Plan, SourcePlan, ViewPlan};
 
 use super::admission;
 use super::hold::Holds;
 use super::outputs::Outputs;
 use super::parts::Parts;
+use super::place;
 use super::sources::{self, OpenSource};
 use super::told::Told;
 use crate::components::{Admitted, Library, Refusal, Stamp};
@@ -378,6 +379,8 @@ impl Running {
     fn try_start(&mut self, view: &ViewPlan, settle: bool) -> Result<(), Refusal> {
         let admitted = self.admit(view, settle)?;
         let output = self.output(view)?;
+        place::settle(&self.parts.store, view).map_err(refused)?;
+        self.parts.stores.send(view.name(), &view.store).map_err(refused)?;
         let source = &self.plan.sources[&view.source];
         // The shape first: rows may be read as soon as the view runs.
         self.parts.store.set_view(Arc::clone(&view.shape));
@@ -446,6 +449,7 @@ impl Running {
         let _compiled = self.admit(view, true)?;
         let (source, open) = opened(&self.plan, &self.sources, &self.closed, view)?;
         self.outputs.try_open(&self.parts, view, source, open).map_err(|failure| unmet(view, failure))?;
+        place::check(&self.parts.store, view).map_err(refused)?;
         let old = self.plan.views[name].clone();
         self.parts.flow.stop_view(name, true);
         self.wait_stopped(name);
@@ -574,11 +578,11 @@ fn opened<'a>(
     })
 }
 
-/// What a topic lacks can be mended without a change of the files.
+/// What a topic or stream lacks can be mended without a change of the files.
 fn unmet(view: &ViewPlan, failure: Failure) -> Refusal {
-    let is_topic = view.output.as_ref().is_some_and(|output| matches!(output.sink, OutputSink::Kafka(_)));
+    let is_elsewhere = view.output.as_ref().is_some_and(|output| output.sink.connection().is_some());
     match refused(failure) {
-        Refusal::Refused(message) if is_topic => Refusal::Unmet(message),
+        Refusal::Refused(message) if is_elsewhere => Refusal::Unmet(message),
         other => other,
     }
 }

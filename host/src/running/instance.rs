@@ -16,7 +16,7 @@ const FILE: &str = "instance";
 const BYTES: usize = 8;
 
 /// Reads the name, 16 hex digits, or makes it. Durable on return.
-pub(super) fn instance(data: &Path) -> anyhow::Result<String> {
+pub(crate) fn instance(data: &Path) -> anyhow::Result<String> {
     let path = data.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => {

@@ -3,19 +3,15 @@
 //! What it does not do: open sources, outputs or dead letters.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use connectors::kafka::{BrokerState, Connection, KafkaMetrics, Sasl, SaslMechanism, Shared, Tls, Watch};
-use connectors::source::kafka::KafkaSource;
 use model::error::Failure;
-use model::source::Source;
 use prometheus_client::registry::Registry;
-use serve::{Health, Share, Trouble};
+use serve::{Health, Trouble};
 use spec::plan::{self, ConnectionPlan, KafkaConnectionPlan};
 
-/// How often the partitions of a source are counted. Seldom: it is a question to a broker, and they are seldom added.
-const COUNT_EVERY: Duration = Duration::from_secs(10);
+use super::contact::{subject, unknown};
 
 /// What sources, outputs and dead letters of a host need to reach Kafka.
 pub(crate) struct Kafka {
@@ -27,17 +23,6 @@ pub(crate) struct Kafka {
     /// This host's name among hosts.
     pub(super) instance: String,
     health: Arc<Health>,
-    /// Sources that are open, and how much of them is this host's.
-    followed: Mutex<Vec<Followed>>,
-}
-
-/// A source, and how much of it is this host's.
-#[derive(Clone)]
-struct Followed {
-    source: Weak<KafkaSource>,
-    share: Arc<Share>,
-    /// When its partitions were counted last.
-    counted: Option<Instant>,
 }
 
 impl Kafka {
@@ -63,21 +48,12 @@ impl Kafka {
             BrokerState::Back => hearing.clear(Trouble::DependencyAway, &subject(connection)),
         });
         let shared = Shared::new(KafkaMetrics::register(metrics), hook);
-        Self {
-            shared,
-            connections,
-            watches: Mutex::default(),
-            instance,
-            health: Arc::clone(health),
-            followed: Mutex::default(),
-        }
+        Self { shared, connections, watches: Mutex::default(), instance, health: Arc::clone(health) }
     }
 
     /// The connection of that name.
     pub(super) fn connection(&self, name: &str) -> Result<Connection, Failure> {
-        self.connections.get(name).cloned().ok_or_else(|| {
-            Failure::stop(format!("find connection `{name}`: host.yaml has none of that name"))
-        })
+        self.connections.get(name).cloned().ok_or_else(|| unknown(name))
     }
 
     /// Why nothing works through a connection now, if that is known. Asks nobody.
@@ -88,41 +64,6 @@ impl Kafka {
         Ok(watch.trouble())
     }
 
-    /// How much of a source is this host's, from now on.
-    pub(super) fn follow_share(&self, source: &Arc<KafkaSource>) -> Arc<Share> {
-        let share = Arc::new(Share::default());
-        let (source, counted) = (Arc::downgrade(source), None);
-        self.followed().push(Followed { source, share: Arc::clone(&share), counted });
-        share
-    }
-
-    /// Looks how much of each source is this host's. May ask brokers, and wait for them.
-    pub(crate) fn refresh_shares(&self) {
-        let mut known = std::mem::take(&mut *self.followed());
-        known.retain_mut(|followed| {
-            let Some(source) = followed.source.upgrade() else { return false };
-            let read = source.partitions().map_or(0, |partitions| partitions.len());
-            let (_, mut all) = followed.share.get();
-            let is_due = followed.counted.is_none_or(|counted| COUNT_EVERY <= counted.elapsed());
-            if is_due || usize::try_from(all).is_ok_and(|all| all < read) {
-                followed.counted = Some(Instant::now());
-                // What cannot be asked now stays as it was.
-                if let Ok(counted) = source.count_partitions() {
-                    all = u32::try_from(counted).unwrap_or(u32::MAX);
-                }
-            }
-            followed.share.set(read, usize::try_from(all).unwrap_or(usize::MAX));
-            true
-        });
-        // Sources may have been opened meanwhile.
-        self.followed().append(&mut known);
-    }
-
-    fn followed(&self) -> MutexGuard<'_, Vec<Followed>> {
-        // A list of references is whole whatever its holder was doing when it panicked.
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A connection that nothing uses any more is nobody's trouble, and nobody would hear that it is back.
     pub(super) fn forget_unused(&self, used: &[&str]) {
         for name in self.connections.keys().filter(|name| !used.contains(&name.as_str())) {
@@ -131,17 +72,13 @@ impl Kafka {
     }
 }
 
-/// A connection as `/readyz` names it.
-fn subject(connection: &str) -> String {
-    format!("connection `{connection}`")
-}
-
 /// All Kafka connections of the settings, by name.
 pub(crate) fn connections(plans: &BTreeMap<String, ConnectionPlan>) -> BTreeMap<String, Connection> {
     let made = |(name, plan): (&String, &ConnectionPlan)| match plan {
-        ConnectionPlan::Kafka(kafka) => (name.clone(), connection(name, kafka)),
+        ConnectionPlan::Kafka(kafka) => Some((name.clone(), connection(name, kafka))),
+        ConnectionPlan::Kinesis(_) | ConnectionPlan::Redis(_) => None,
     };
-    plans.iter().map(made).collect()
+    plans.iter().filter_map(made).collect()
 }
 
 fn connection(name: &str, plan: &KafkaConnectionPlan) -> Connection {

@@ -1,18 +1,23 @@
-//! Output streams that are open: files, which views may share, and topics, one view each.
+//! Output streams that are open: files, which views may share, and topics and Kinesis streams, one view each.
 //!
-//! A topic's stream knows the consumer group of its view's source, so it is opened anew when the source is.
+//! Such a stream knows the consumer group or the leases of its view's source, so it is opened anew when the source is.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use connectors::kafka::{CreateTopic, Group};
+use connectors::kinesis::lease::Leases;
 use connectors::output::file::FileOutput;
 use connectors::output::kafka::{KafkaOutput, KafkaOutputOptions, Progress};
+use connectors::output::kinesis::{KinesisOutput, KinesisOutputOptions, Progress as KinesisProgress};
 use model::error::Failure;
 use model::output::OutputStream;
-use spec::plan::{self, KafkaOutputPlan, KafkaSourcePlan, OutputSink, SourceKind, SourcePlan, ViewPlan};
+use spec::plan::{
+    self, KafkaOutputPlan, KafkaSourcePlan, KinesisOutputPlan, OutputSink, SourceKind, SourcePlan, ViewPlan,
+};
 
+use super::kinesis::stream;
 use super::parts::Parts;
 use super::sources::OpenSource;
 
@@ -22,20 +27,49 @@ pub(super) struct Outputs {
     files: BTreeMap<PathBuf, Arc<FileOutput>>,
     /// By view.
     topics: BTreeMap<String, OpenTopic>,
+    /// By view.
+    streams: BTreeMap<String, OpenStream>,
 }
 
 /// A topic that a view writes.
 struct OpenTopic {
     plan: KafkaOutputPlan,
-    /// The group that it asks, if its source has one.
-    group: Option<Arc<Group>>,
+    members: Members,
     stream: Arc<KafkaOutput>,
+}
+
+/// A Kinesis stream that a view writes.
+struct OpenStream {
+    plan: KinesisOutputPlan,
+    members: Members,
+    stream: Arc<KinesisOutput>,
+}
+
+/// This host's part among those that share the view's source: at most one of the two.
+#[derive(Clone)]
+struct Members {
+    group: Option<Arc<Group>>,
+    leases: Option<Arc<Leases>>,
+}
+
+impl Members {
+    fn of(open: &OpenSource) -> Self {
+        Self { group: open.group(), leases: open.leases() }
+    }
+
+    fn are(&self, others: &Self) -> bool {
+        fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+            one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+        }
+        same(self.group.as_ref(), others.group.as_ref()) && same(self.leases.as_ref(), others.leases.as_ref())
+    }
 }
 
 /// Who keeps through where a topic has a view's partitions, before there is anything to keep it with.
 #[derive(Debug, PartialEq, Eq)]
 enum Keeper {
     Group,
+    Leases,
     Ledger,
     Topic,
 }
@@ -65,6 +99,9 @@ impl Outputs {
             Some(OutputSink::Kafka(topic)) => {
                 self.open_topic(parts, view.name(), topic, source, open).map(|stream| Some(stream as _))
             }
+            Some(OutputSink::Kinesis(stream)) => {
+                self.open_stream(parts, view.name(), stream, source, open).map(|stream| Some(stream as _))
+            }
         }
     }
 
@@ -77,10 +114,10 @@ impl Outputs {
         open: &OpenSource,
     ) -> Result<(), Failure> {
         match view.output.as_ref().map(|output| &output.sink) {
-            Some(OutputSink::Kafka(topic)) => match parts.kafka.trouble(&topic.connection)? {
-                Some(away) => Err(away),
-                None => Ok(()),
-            },
+            Some(OutputSink::Kafka(topic)) => parts.kafka.trouble(&topic.connection)?.map_or(Ok(()), Err),
+            Some(OutputSink::Kinesis(stream)) => {
+                parts.kinesis.trouble(&stream.connection)?.map_or(Ok(()), Err)
+            }
             _ => self.open(parts, view, source, open).map(drop),
         }
     }
@@ -93,10 +130,10 @@ impl Outputs {
         source: &SourcePlan,
         open: &OpenSource,
     ) -> Result<Arc<KafkaOutput>, Failure> {
-        let group = open.group();
+        let members = Members::of(open);
         if let Some(known) = self.topics.get(view)
             && known.plan == *plan
-            && same(known.group.as_ref(), group.as_ref())
+            && known.members.are(&members)
         {
             return Ok(Arc::clone(&known.stream));
         }
@@ -105,10 +142,13 @@ impl Outputs {
         if let Some(away) = parts.kafka.trouble(&plan.connection)?.filter(|_| plan.exactly_once) {
             return Err(away);
         }
-        let progress = match (keeper(plan, &source.kind), &group) {
-            (Keeper::Group, Some(group)) => Progress::Group(Arc::clone(group)),
-            (Keeper::Topic, _) => Progress::Topic { group: group.clone() },
-            (Keeper::Ledger | Keeper::Group, _) => Progress::Ledger(Arc::clone(&parts.store) as _),
+        let progress = match (keeper(plan, &source.kind), &members) {
+            (Keeper::Group, Members { group: Some(group), .. }) => Progress::Group(Arc::clone(group)),
+            (Keeper::Leases, Members { leases: Some(leases), .. }) => Progress::Leases(Arc::clone(leases)),
+            (Keeper::Topic, _) => Progress::Topic { group: members.group.clone() },
+            (Keeper::Ledger | Keeper::Group | Keeper::Leases, _) => {
+                Progress::Ledger(Arc::clone(&parts.store) as _)
+            }
         };
         let stream = KafkaOutput::open(KafkaOutputOptions {
             project: parts.settings.project.clone(),
@@ -120,13 +160,50 @@ impl Outputs {
             max_message_bytes: None,
             exactly_once: plan.exactly_once,
             options: plan.options.clone(),
-            instance: parts.kafka.instance.clone(),
+            instance: parts.instance.clone(),
             progress,
             dead_letters: Arc::clone(&parts.dead_letters),
             shared: parts.kafka.shared.clone(),
         })?;
-        let opened = OpenTopic { plan: plan.clone(), group, stream: Arc::clone(&stream) };
+        let opened = OpenTopic { plan: plan.clone(), members, stream: Arc::clone(&stream) };
         self.topics.insert(view.to_owned(), opened);
+        Ok(stream)
+    }
+
+    fn open_stream(
+        &mut self,
+        parts: &Parts,
+        view: &str,
+        plan: &KinesisOutputPlan,
+        source: &SourcePlan,
+        open: &OpenSource,
+    ) -> Result<Arc<KinesisOutput>, Failure> {
+        let members = Members::of(open);
+        if let Some(known) = self.streams.get(view)
+            && known.plan == *plan
+            && known.members.are(&members)
+        {
+            return Ok(Arc::clone(&known.stream));
+        }
+        self.streams.remove(view);
+        let progress = match &members {
+            Members { group: Some(group), .. } => KinesisProgress::Group(Arc::clone(group)),
+            Members { leases: Some(leases), .. } => KinesisProgress::Leases(Arc::clone(leases)),
+            Members { group: None, leases: None } => KinesisProgress::Ledger(Arc::clone(&parts.store) as _),
+        };
+        let stream = KinesisOutput::open(KinesisOutputOptions {
+            project: parts.settings.project.clone(),
+            view: view.to_owned(),
+            source: source.name.clone(),
+            connection: parts.kinesis.connection(&plan.connection)?,
+            stream: stream(&plan.stream),
+            ordered: plan.ordered,
+            progress,
+            dead_letters: Arc::clone(&parts.dead_letters),
+            shared: parts.kinesis.shared.clone(),
+        })?;
+        let opened = OpenStream { plan: plan.clone(), members, stream: Arc::clone(&stream) };
+        self.streams.insert(view.to_owned(), opened);
         Ok(stream)
     }
 
@@ -141,30 +218,28 @@ impl Outputs {
         self.topics.retain(|view, _| {
             sinks().any(|(name, sink)| name == view && matches!(sink, OutputSink::Kafka(_)))
         });
+        self.streams.retain(|view, _| {
+            sinks().any(|(name, sink)| name == view && matches!(sink, OutputSink::Kinesis(_)))
+        });
     }
 
-    /// The connections that topics are written through.
+    /// The connections that topics and streams are written through.
     pub(super) fn connections(&self) -> impl Iterator<Item = &str> {
-        self.topics.values().map(|topic| topic.plan.connection.as_str())
+        let topics = self.topics.values().map(|topic| topic.plan.connection.as_str());
+        topics.chain(self.streams.values().map(|stream| stream.plan.connection.as_str()))
     }
 }
 
-fn same(one: Option<&Arc<Group>>, other: Option<&Arc<Group>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        _ => false,
-    }
-}
-
-/// The group keeps positions where there is one, so that they move with a partition to another host; a transaction can
-/// only hold it on its own connection. What only this host reads is kept by its ledger.
+/// The group or the leases keep positions where there are any, so that they move with a partition to another host; a
+/// transaction can only hold a group of its own connection. What only this host reads is kept by its ledger.
 fn keeper(output: &KafkaOutputPlan, source: &SourceKind) -> Keeper {
     match (source, output.exactly_once) {
         (SourceKind::Kafka(_), false) => Keeper::Group,
         (SourceKind::Kafka(KafkaSourcePlan { connection, .. }), true) if *connection == output.connection => {
             Keeper::Group
         }
+        // They say who may emit; the transaction keeps its positions in a topic.
+        (SourceKind::Kinesis(_), _) => Keeper::Leases,
         (SourceKind::Kafka(_) | SourceKind::Push | SourceKind::File { .. }, true) => Keeper::Topic,
         (SourceKind::Push | SourceKind::File { .. }, false) => Keeper::Ledger,
     }

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -18,34 +19,52 @@ use pipeline::setup::{FlowParts, FlowSettings};
 use prometheus_client::registry::Registry;
 use serve::{Directory, Health};
 use spec::plan::{DeadLetterPlan, HostPlan};
+use tokio::runtime::Handle;
 
 use super::instance::instance;
 use super::kafka::Kafka;
+use super::kinesis::Kinesis;
 use super::outputs::create;
+use super::redis::Redis;
+use super::repair::{self, Losses};
+use super::shares::Shares;
+use super::stores::Stores;
 use crate::clock::SystemClock;
 use crate::components::{Kept, Library};
 use crate::report::Stopped;
 
-/// Where rows go, given the embedded store, which keeps the positions in any case.
+/// Where rows go that are not in Redis, given the embedded store, which keeps the positions in any case.
 pub(crate) type Online = fn(&Arc<EmbeddedStore>) -> Arc<dyn OnlineStore>;
 
 /// What every view of the host shares.
 pub(crate) struct Parts {
     pub(crate) settings: HostPlan,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The embedded store: positions of all views, rows of some.
     pub(crate) store: Arc<EmbeddedStore>,
+    /// All stores.
+    pub(crate) stores: Arc<Stores>,
     pub(crate) flow: Arc<Flow>,
     pub(crate) library: Arc<Library>,
     pub(super) dead_letters: Arc<dyn DeadLetters>,
+    /// This host's name among hosts.
+    pub(super) instance: String,
     pub(crate) kafka: Kafka,
+    pub(super) kinesis: Kinesis,
+    pub(super) redis: Arc<Redis>,
+    pub(crate) shares: Shares,
+    losses: Arc<Losses>,
+    /// Has lost rows made again; `None` once it has ended.
+    repairing: Mutex<Option<JoinHandle<()>>>,
     pub(crate) health: Arc<Health>,
     pub(crate) directory: Arc<ArcSwap<Directory>>,
     pub(crate) registry: Arc<RwLock<Registry>>,
 }
 
 impl Parts {
-    /// Opens everything under the data directory of the settings.
-    pub(crate) fn open(settings: HostPlan, online: Online) -> Result<Self, Stopped> {
+    /// Opens everything under the data directory of the settings. `runtime`: where work for Kinesis and Redis runs; it has
+    /// to last longer than the parts.
+    pub(crate) fn open(settings: HostPlan, online: Online, runtime: &Handle) -> Result<Self, Stopped> {
         let data = &settings.data_dir;
         fs::create_dir_all(data).map_err(|error| {
             Stopped::Unavailable(format!(
@@ -64,7 +83,12 @@ impl Parts {
         .map_err(unavailable)?;
         let health = Arc::new(Health::new());
         let mut registry = Registry::default();
-        let kafka = Kafka::new(&settings.connections, instance(data)?, &mut registry, &health);
+        let (connections, instance) = (&settings.connections, instance(data)?);
+        let kafka = Kafka::new(connections, instance.clone(), &mut registry, &health);
+        let kinesis = Kinesis::new(connections, runtime.clone(), &mut registry, &health);
+        let redis = Arc::new(Redis::new(connections, runtime.clone(), &mut registry, &health));
+        let losses = Arc::new(Losses::default());
+        let stores = Stores::new(&settings, &store, online(&store), &redis, &instance, &clock, &losses);
         let dead_letters = dead_letters(&settings, &kafka).map_err(unavailable)?;
         let library = Library::new(wasm::EngineOptions::default(), Some(Kept::new(data)))?;
         let mut flow_settings = FlowSettings::default();
@@ -72,13 +96,14 @@ impl Parts {
             flow_settings.threads_max = threads;
         }
         let flow = Flow::start(FlowParts {
-            online: online(&store),
+            online: stores.online(),
             ledger: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&dead_letters),
             clock: Arc::clone(&clock),
             settings: flow_settings,
             metrics: &mut registry,
         });
+        let repairing = repair::spawn(Arc::clone(&losses), Arc::downgrade(&flow))?;
         let releasing = Arc::downgrade(&flow);
         store.on_checkpoint(Box::new(move || {
             if let Some(flow) = releasing.upgrade() {
@@ -89,10 +114,17 @@ impl Parts {
             settings,
             clock,
             store,
+            stores,
             flow,
             library: Arc::new(library),
             dead_letters,
+            instance,
             kafka,
+            kinesis,
+            redis,
+            shares: Shares::default(),
+            losses,
+            repairing: Mutex::new(Some(repairing)),
             health,
             directory: Arc::new(ArcSwap::from_pointee(Directory::default())),
             registry: Arc::new(RwLock::new(registry)),
@@ -101,8 +133,13 @@ impl Parts {
 
     /// Finishes what has begun and makes it durable. Says whether all of it was finished in time.
     pub(crate) fn close(&self) -> anyhow::Result<bool> {
+        self.losses.stop();
         let drained = self.flow.drain(self.settings.shutdown_grace);
-        self.store.close().context("cannot make the last rows durable; they will be replayed")?;
+        let repairing = self.repairing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if repairing.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that repairs views panicked");
+        }
+        self.stores.close().context("cannot make the last rows durable; they will be replayed")?;
         Ok(drained)
     }
 }

@@ -7,16 +7,19 @@ use connectors::codec::bounded::BoundedFormat;
 use connectors::codec::json::JsonFormat;
 use connectors::codec::raw::RawFormat;
 use connectors::kafka::{Group, GroupProtocol};
+use connectors::kinesis::lease::{LeasePlace, Leases};
 use connectors::source::file::{FileOptions, FileSource};
 use connectors::source::kafka::{KafkaSource, KafkaSourceOptions, OutOfRange};
+use connectors::source::kinesis::{KinesisSource, KinesisSourceOptions, OutOfRange as KinesisOutOfRange};
 use connectors::source::push::{PushLog, PushOptions};
 use model::codec::{Format, metadata};
 use model::error::Failure;
 use model::source::{Push, Source};
 use model::transform::Description;
 use serve::{PushEntry, Share, SharedStream};
-use spec::plan::{self, FormatKind, KafkaSourcePlan, SourceKind, SourcePlan};
+use spec::plan::{self, FormatKind, KafkaSourcePlan, KinesisSourcePlan, LeasesPlan, SourceKind, SourcePlan};
 
+use super::kinesis::stream;
 use super::parts::Parts;
 
 /// Bytes of the newest pushed events that stay in memory for views that keep up.
@@ -26,12 +29,17 @@ const PUSH_MEMORY_BYTES: usize = 64 << 20;
 /// group's coordinator has more to do.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long the lease of a shard holds that is not renewed. All hosts of a project have to agree on it: shorter, and a host
+/// that pauses loses its shards; longer, and the shards of a host that died wait longer.
+const LEASE_DURATION: Duration = Duration::from_secs(10);
+
 /// A source that is open.
 pub(crate) struct OpenSource {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) format: Arc<dyn Format>,
     push: Option<Arc<PushLog>>,
     kafka: Option<OpenKafka>,
+    kinesis: Option<OpenKinesis>,
 }
 
 /// What is particular to Kafka.
@@ -39,6 +47,12 @@ struct OpenKafka {
     source: Arc<KafkaSource>,
     share: Arc<Share>,
     with_headers: bool,
+}
+
+/// What is particular to Kinesis.
+struct OpenKinesis {
+    source: Arc<KinesisSource>,
+    share: Arc<Share>,
 }
 
 impl OpenSource {
@@ -51,9 +65,16 @@ impl OpenSource {
             SourceKind::Kafka(kafka) => {
                 let format = Arc::new(BoundedFormat::new(format, plan.max_row_bytes)) as Arc<dyn Format>;
                 let source = KafkaSource::open(kafka_options(parts, plan, kafka, with_headers)?)?;
-                let share = parts.kafka.follow_share(&source);
+                let share = parts.shares.follow(&source);
                 let open = OpenKafka { source: Arc::clone(&source), share, with_headers };
-                Ok(Self { source, format, push: None, kafka: Some(open) })
+                Ok(Self { source, format, push: None, kafka: Some(open), kinesis: None })
+            }
+            SourceKind::Kinesis(kinesis) => {
+                let format = Arc::new(BoundedFormat::new(format, plan.max_row_bytes)) as Arc<dyn Format>;
+                let source = KinesisSource::open(kinesis_options(parts, plan, kinesis)?)?;
+                let share = parts.shares.follow(&source);
+                let open = OpenKinesis { source: Arc::clone(&source), share };
+                Ok(Self { source, format, push: None, kafka: None, kinesis: Some(open) })
             }
             SourceKind::Push => {
                 let log = PushLog::open(PushOptions {
@@ -69,7 +90,13 @@ impl OpenSource {
                     memory_bytes: PUSH_MEMORY_BYTES,
                     clock: Arc::clone(&parts.clock),
                 })?;
-                Ok(Self { source: Arc::clone(&log) as _, format, push: Some(log), kafka: None })
+                Ok(Self {
+                    source: Arc::clone(&log) as _,
+                    format,
+                    push: Some(log),
+                    kafka: None,
+                    kinesis: None,
+                })
             }
             SourceKind::File { path, follow } => {
                 // A line beyond the limit comes cut to one byte more than it, and is put aside for that.
@@ -82,7 +109,7 @@ impl OpenSource {
                     max_row_bytes: plan.max_row_bytes.saturating_add(1),
                     clock: Arc::clone(&parts.clock),
                 })?;
-                Ok(Self { source, format, push: None, kafka: None })
+                Ok(Self { source, format, push: None, kafka: None, kinesis: None })
             }
         }
     }
@@ -94,13 +121,38 @@ impl OpenSource {
             columns: plan.columns.clone(),
             kind: plan.kind.name(),
             raw: plan.format == FormatKind::Raw,
-            shared: self.kafka.as_ref().and_then(|open| shared(plan, &open.share)),
+            shared: self.shared(plan),
         }
     }
 
     /// This host's part in the source's consumer group.
     pub(crate) fn group(&self) -> Option<Arc<Group>> {
         self.kafka.as_ref().map(|open| open.source.group())
+    }
+
+    /// This host's part among those that share the source's stream.
+    pub(crate) fn leases(&self) -> Option<Arc<Leases>> {
+        self.kinesis.as_ref().map(|open| open.source.leases())
+    }
+
+    /// Who shares the partitions of the source.
+    fn shared(&self, plan: &SourcePlan) -> Option<SharedStream> {
+        match (&plan.kind, &self.kafka, &self.kinesis) {
+            (SourceKind::Kafka(kafka), Some(open), _) => Some(SharedStream {
+                group: kafka.group.clone(),
+                topics: kafka.topics.clone(),
+                share: Arc::clone(&open.share),
+            }),
+            (SourceKind::Kinesis(kinesis), _, Some(open)) => match &kinesis.leases {
+                LeasesPlan::Alone => None,
+                LeasesPlan::Redis { connection } => Some(SharedStream {
+                    group: format!("redis/{connection}"),
+                    topics: vec![kinesis.stream.name().to_owned()],
+                    share: Arc::clone(&open.share),
+                }),
+            },
+            _ => None,
+        }
     }
 
     /// Whether headers of events are read, or there are none.
@@ -140,12 +192,6 @@ pub(super) fn takes_headers(description: &Description) -> bool {
     description.input.iter().any(|field| field.name == metadata::HEADERS)
 }
 
-fn shared(plan: &SourcePlan, share: &Arc<Share>) -> Option<SharedStream> {
-    let SourceKind::Kafka(kafka) = &plan.kind else { return None };
-    let (group, topics) = (kafka.group.clone(), kafka.topics.clone());
-    Some(SharedStream { group, topics, share: Arc::clone(share) })
-}
-
 fn kafka_options(
     parts: &Parts,
     plan: &SourcePlan,
@@ -171,5 +217,36 @@ fn kafka_options(
         options: kafka.options.clone(),
         commit_interval: COMMIT_INTERVAL,
         shared: parts.kafka.shared.clone(),
+    })
+}
+
+fn kinesis_options(
+    parts: &Parts,
+    plan: &SourcePlan,
+    kinesis: &KinesisSourcePlan,
+) -> Result<KinesisSourceOptions, Failure> {
+    Ok(KinesisSourceOptions {
+        name: plan.name.clone(),
+        project: parts.settings.project.clone(),
+        connection: parts.kinesis.connection(&kinesis.connection)?,
+        stream: stream(&kinesis.stream),
+        leases: match &kinesis.leases {
+            LeasesPlan::Alone => {
+                LeasePlace::Alone { directory: parts.settings.data_dir.join("leases").join(&plan.name) }
+            }
+            LeasesPlan::Redis { connection } => LeasePlace::Redis {
+                connection: parts.redis.connection(connection)?,
+                shared: parts.redis.shared.clone(),
+            },
+        },
+        instance: parts.instance.clone(),
+        out_of_range: match kinesis.out_of_range {
+            plan::OutOfRange::Stop => KinesisOutOfRange::Stop,
+            plan::OutOfRange::Earliest => KinesisOutOfRange::Earliest,
+            plan::OutOfRange::Latest => KinesisOutOfRange::Latest,
+        },
+        lease_duration: LEASE_DURATION,
+        clock: Arc::clone(&parts.clock),
+        shared: parts.kinesis.shared.clone(),
     })
 }

@@ -1,7 +1,7 @@
 //! One Kafka broker on loopback, from jars, for as long as the demo or the tests run.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::demo_host::wait;
+use crate::server::free_port;
 
 /// How long a broker may take to listen: a cold Java on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -78,11 +79,6 @@ fn java(libs: &Path, level: &str) -> Command {
         .arg("-cp")
         .arg(libs.join("*"));
     java
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    let socket = TcpListener::bind("127.0.0.1:0").context("no free port")?;
-    Ok(socket.local_addr().context("no free port")?.port())
 }
 
 /// One node that is broker and controller, with single copies of everything.

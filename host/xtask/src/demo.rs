@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::demo_drivers;
 use crate::demo_host::{DemoHost, wait};
 use crate::demo_kafka;
 use crate::guests;
@@ -27,13 +28,18 @@ const ROWS_A_REQUEST: u64 = 500;
 /// Requests in each half of the stream: before and after the swap.
 const REQUESTS: u64 = 200;
 
-/// Builds what every demo runs: the host and the example's transforms. Says where the host is.
-pub(crate) fn build() -> anyhow::Result<PathBuf> {
+/// Builds the host. Says where it is.
+pub(crate) fn build_host() -> anyhow::Result<PathBuf> {
     run(
         "building the host (release)",
         cargo().args(["build", "--release", "--package", "host", "--bin", "host"]),
     )?;
-    let host = target().join("release/host");
+    Ok(target().join("release/host"))
+}
+
+/// Builds the host and the example's transforms. Says where the host is.
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
+    let host = build_host()?;
     run(
         "building the transforms of the ad-impression example",
         Command::new(&host).arg("build").arg(root().join(EXAMPLE)),
@@ -43,8 +49,15 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
 
 /// Runs the demo.
 pub(crate) fn demo(arguments: &[String]) -> anyhow::Result<()> {
-    if arguments.iter().any(|argument| argument == "--kafka") {
+    let with = |parts: &str| arguments.iter().any(|argument| argument == parts);
+    if with("--kafka") {
         return demo_kafka::demo(arguments);
+    }
+    if with("--kinesis") {
+        return demo_drivers::kinesis(arguments);
+    }
+    if with("--redis") {
+        return demo_drivers::redis(arguments);
     }
     let started = Instant::now();
     let keep = arguments.iter().any(|argument| argument == "--keep");

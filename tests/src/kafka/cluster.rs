@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::Client;
-use super::process::{Process, run};
+use super::java::{run, start};
 use crate::certs::Certificates;
+use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::wait::LIMIT;
 
@@ -291,7 +292,7 @@ log.index.size.max.bytes=1048576
     fn spawn(&self, index: usize) -> Process {
         let node = self.node(index);
         let properties = node.join("server.properties").display().to_string();
-        Process::start(&node, HEAP_MIB, &["kafka.Kafka", &properties])
+        start(&node, HEAP_MIB, &["kafka.Kafka", &properties])
     }
 
     /// Waits until all brokers that were started know each other, or gives the log of one that ended.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::services::require;
+use crate::services::{cache, require};
 
 /// Whether brokers can be started here. Says by name which test is skipped if not.
 pub fn there() -> bool {
@@ -25,10 +25,4 @@ pub fn python() -> Option<PathBuf> {
 pub(super) fn libs() -> Option<PathBuf> {
     let named = std::env::var_os("MILLRACE_KAFKA_LIBS").map(PathBuf::from);
     named.or_else(|| Some(cache()?.join("kafka-4.3.1/libs")))
-}
-
-fn cache() -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()).map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("millrace"))
 }

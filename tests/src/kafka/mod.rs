@@ -4,7 +4,7 @@
 //! groups ([`name`]). Tests that hurt brokers, or need three of them, start clusters of their own, one test at a time.
 
 mod install;
-mod process;
+mod java;
 mod cluster;
 mod client;
 mod record;

@@ -3,7 +3,7 @@
 //! References between names are resolved here, once, so that requests only look up. A name that a service uses and
 //! that does not exist is kept as such: asking for that service says which part is missing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub struct Directory {
     views: HashMap<String, ViewRef>,
     services: HashMap<String, Result<Arc<Selection>, Missing>>,
     sources: HashMap<String, Arc<PushEntry>>,
+    /// Views whose rows are in a store that all hosts read: none of them has a part only.
+    shared_rows: HashSet<String>,
     /// Every join key of every view.
     join_keys: HashMap<String, DataType>,
 }
@@ -158,6 +160,13 @@ impl Directory {
         directory
     }
 
+    /// The same, with views whose rows are in a store that all hosts share.
+    #[must_use]
+    pub fn with_shared_rows(mut self, views: impl IntoIterator<Item = String>) -> Self {
+        self.shared_rows.extend(views);
+        self
+    }
+
     fn resolve(&self, service: &Service) -> Result<Arc<Selection>, Missing> {
         let mut selection = Selection::default();
         for (view, feature) in &service.features {
@@ -178,8 +187,11 @@ impl Directory {
         self.sources.get(name)
     }
 
-    /// How many partitions of a view's source this host reads, of how many, if not all of them.
+    /// How many partitions of a view's source this host reads, of how many, if it lacks the rows of the others.
     pub(crate) fn partial(&self, view: &ViewShape) -> Option<(u32, u32)> {
+        if self.shared_rows.contains(&view.name) {
+            return None;
+        }
         self.sources.get(&view.source)?.shared.as_ref()?.share.partial()
     }
 

@@ -1,10 +1,11 @@
 //! Reading rows, for both families of endpoints: who may be read now, which rows are too old, what a failure means.
 
-use futures_util::future::try_join_all;
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use model::error::{Disposition, Failure};
-use model::online::StoredRow;
+use model::online::{Lookup, StoredRow};
 use model::status::ViewState;
 use model::value::Value;
 use model::view::ViewShape;
@@ -93,47 +94,72 @@ pub(crate) fn mark_partial<'a>(
     }
 }
 
-/// Reads several views at the same time; `keys` stand in the order of `reads`.
+/// Reads several views in one call of the store; `keys` stand in the order of `reads`.
 pub(crate) async fn read_all(
     inner: &Inner,
     reads: &[ViewRead],
     mut keys: Vec<Keys>,
 ) -> Result<Vec<ViewRows>, Problem> {
-    match reads {
-        // Most requests are for one view: no bookkeeping for others.
-        [only] => Ok(vec![read(inner, only, keys.pop().unwrap_or_default()).await?]),
-        several => try_join_all(several.iter().zip(keys).map(|(one, keys)| read(inner, one, keys))).await,
+    // Most requests are for one view: no bookkeeping for others.
+    if let [only] = reads {
+        return Ok(vec![read(inner, only, keys.pop().unwrap_or_default()).await?]);
     }
+    let asked: Vec<Asked> = keys.iter_mut().map(Asked::new).collect();
+    let lookups = reads.iter().zip(keys).map(|(read, keys)| Lookup {
+        view: Arc::clone(&read.view),
+        keys,
+        features: read.features.clone(),
+    });
+    let found = inner.state.reader.get_all(lookups.collect()).await;
+    let found = found.map_err(|failure| unreadable(reads, &failure))?;
+    let parts = reads.iter().zip(asked).zip(found);
+    Ok(parts.map(|((read, asked), found)| asked.judge(inner, read, found)).collect())
 }
 
 /// Reads one view.
-pub(crate) async fn read(inner: &Inner, read: &ViewRead, keys: Keys) -> Result<ViewRows, Problem> {
-    let wanted = keys.len();
-    // A null join key names no entity: such rows are not asked for.
-    let nulls: Option<Vec<bool>> = keys
-        .iter()
-        .any(|key| key.iter().any(Value::is_null))
-        .then(|| keys.iter().map(|key| key.iter().any(Value::is_null)).collect());
-    let keys = match &nulls {
-        None => keys,
-        Some(_) => keys.into_iter().filter(|key| !key.iter().any(Value::is_null)).collect(),
-    };
+pub(crate) async fn read(inner: &Inner, read: &ViewRead, mut keys: Keys) -> Result<ViewRows, Problem> {
+    let asked = Asked::new(&mut keys);
     let found = inner
         .state
         .reader
         .get(&read.view, keys, read.features.clone())
         .await
-        .map_err(|failure| unreadable(&read.view, &failure))?;
-    let now = inner.state.clock.now().0;
-    let mut found = found.into_iter();
-    let mut rows = Vec::with_capacity(wanted);
-    for index in 0..wanted {
-        let skipped = nulls.as_ref().is_some_and(|nulls| nulls[index]);
-        let row = if skipped { None } else { found.next().flatten() };
-        rows.push((judge(row.as_ref(), read.view.ttl_micros, now), row));
+        .map_err(|failure| unreadable(std::slice::from_ref(read), &failure))?;
+    Ok(asked.judge(inner, read, found))
+}
+
+/// Which entities of a request the store is asked for.
+struct Asked {
+    wanted: usize,
+    /// Of each entity whether it is none; `None` = all are some.
+    nulls: Option<Vec<bool>>,
+}
+
+impl Asked {
+    /// Takes out the keys that are not asked for: a null join key names no entity.
+    fn new(keys: &mut Keys) -> Self {
+        let wanted = keys.len();
+        let is_null = |key: &Vec<Value>| key.iter().any(Value::is_null);
+        let nulls = keys.iter().any(is_null).then(|| keys.iter().map(is_null).collect());
+        if nulls.is_some() {
+            keys.retain(|key| !is_null(key));
+        }
+        Self { wanted, nulls }
     }
-    inner.metrics.count_reads(rows.iter().map(|(status, _)| *status));
-    Ok(ViewRows { rows })
+
+    /// Puts what was found in the place of what was wanted.
+    fn judge(self, inner: &Inner, read: &ViewRead, found: Vec<Option<StoredRow>>) -> ViewRows {
+        let now = inner.state.clock.now().0;
+        let mut found = found.into_iter();
+        let mut rows = Vec::with_capacity(self.wanted);
+        for index in 0..self.wanted {
+            let skipped = self.nulls.as_ref().is_some_and(|nulls| nulls[index]);
+            let row = if skipped { None } else { found.next().flatten() };
+            rows.push((judge(row.as_ref(), read.view.ttl_micros, now), row));
+        }
+        inner.metrics.count_reads(rows.iter().map(|(status, _)| *status));
+        ViewRows { rows }
+    }
 }
 
 /// A row is served while `now - ttl ≤ event time`, both in microseconds. Times ahead of the clock are let in by the
@@ -148,9 +174,11 @@ fn judge(row: Option<&StoredRow>, ttl_micros: Option<i64>, now: i64) -> RowStatu
     }
 }
 
-fn unreadable(view: &ViewShape, failure: &Failure) -> Problem {
-    tracing::warn!(view = view.name, %failure, "failed to read from the online store");
-    let message = format!("failed to read view `{}`: {failure}", view.name);
+fn unreadable(reads: &[ViewRead], failure: &Failure) -> Problem {
+    let names: Vec<String> = reads.iter().map(|read| format!("`{}`", read.view.name)).collect();
+    let (views, names) = (if names.len() == 1 { "view" } else { "views" }, names.join(", "));
+    tracing::warn!(views = names, %failure, "failed to read from the online store");
+    let message = format!("failed to read {views} {names}: {failure}");
     match failure.disposition {
         Disposition::Retry => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

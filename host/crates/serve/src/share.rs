@@ -1,6 +1,7 @@
 //! How much of a stream this host reads, where several hosts share its partitions.
 //!
-//! An embedded store holds what its host has read, so answers have to say when that is not everything. Who reads what
+//! An embedded store holds what its host has read, so answers have to say when that is not everything. A store that hosts
+//! share holds what all of them have read. Who reads what
 //! is decided elsewhere; the host notes it here.
 
 use std::fmt;
@@ -10,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A source whose partitions several hosts share.
 #[derive(Debug, Clone)]
 pub struct SharedStream {
-    /// The consumer group that shares them.
+    /// Who shares them: the consumer group, or where the leases of a Kinesis stream are kept.
     pub group: String,
-    /// Its topics.
+    /// The topics, or the one stream.
     pub topics: Vec<String>,
     /// How much of it is this host's.
     pub share: Arc<Share>,

@@ -13,11 +13,13 @@
 
 pub mod check;
 pub mod component;
+mod connection;
 pub mod diagnostic;
 pub mod diff;
 pub mod files;
 pub mod host;
 mod kafka;
+mod kinesis;
 pub mod plan;
 mod raw;
 pub mod schema;

@@ -3,6 +3,9 @@
 //! Plans cannot be serialized; `raw` mirrors the files. Two plans are equal when they say the same: where it is
 //! said (every [`Spot`]) takes no part, so moving a view within its file changes nothing.
 
+mod connection;
+mod host;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +18,12 @@ use model::transform::Limits;
 use model::view::ViewRef;
 
 use crate::diagnostic::Spot;
+
+pub use connection::{
+    ConnectionPlan, KafkaConnectionPlan, KinesisConnectionPlan, RedisConnectionPlan, RedisMode, RedisTlsPlan,
+    SaslMechanism, SaslPlan, Secret, TlsPlan,
+};
+pub use host::{DeadLetterPlan, EmbeddedStorePlan, HostPlan, PushPlan, RedisStoresPlan, StorePlan};
 
 /// Everything that view files declare, by name.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -94,6 +103,8 @@ pub enum SourceKind {
     },
     /// They are records of Kafka topics.
     Kafka(KafkaSourcePlan),
+    /// They are records of a Kinesis stream.
+    Kinesis(KinesisSourcePlan),
 }
 
 /// Kafka topics to read.
@@ -135,6 +146,58 @@ pub enum GroupProtocol {
     Consumer,
 }
 
+/// A Kinesis stream to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KinesisSourcePlan {
+    /// The connection in `host.yaml`.
+    pub connection: String,
+    /// The stream.
+    pub stream: StreamPlan,
+    /// What to do when the position to read from is not there any more.
+    pub out_of_range: OutOfRange,
+    /// Who knows which host reads which shard.
+    pub leases: LeasesPlan,
+}
+
+/// A Kinesis stream, by either of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamPlan {
+    /// In the connection's account and region.
+    Name(String),
+    /// An Amazon resource name, well-formed.
+    Arn(String),
+}
+
+impl StreamPlan {
+    /// The stream's name; that of a resource name is its last part.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::Arn(arn) => arn.rsplit('/').next().unwrap_or(arn),
+        }
+    }
+}
+
+impl std::fmt::Display for StreamPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(text) | Self::Arn(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Who knows which host reads which shard of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeasesPlan {
+    /// Nobody needs to: this host reads all of them.
+    Alone,
+    /// Redis: hosts of one project share the shards of a source.
+    Redis {
+        /// The connection in `host.yaml`.
+        connection: String,
+    },
+}
+
 impl SourceKind {
     /// The key that selects it in a view file.
     pub fn name(&self) -> &'static str {
@@ -142,6 +205,16 @@ impl SourceKind {
             Self::Push => "push",
             Self::File { .. } => "file",
             Self::Kafka(_) => "kafka",
+            Self::Kinesis(_) => "kinesis",
+        }
+    }
+
+    /// The connection that it reads through.
+    pub fn connection(&self) -> Option<&str> {
+        match self {
+            Self::Push | Self::File { .. } => None,
+            Self::Kafka(kafka) => Some(&kafka.connection),
+            Self::Kinesis(kinesis) => Some(&kinesis.connection),
         }
     }
 }
@@ -223,6 +296,8 @@ pub struct ViewPlan {
     pub timestamp_column: String,
     /// Where it begins when it has no position.
     pub start: Start,
+    /// Where rows go and are read from.
+    pub store: StorePlan,
     /// Where output records go.
     pub output: Option<OutputPlan>,
     /// Whether rows are meant for the offline store.
@@ -327,6 +402,30 @@ pub enum OutputSink {
     },
     /// A Kafka topic, one record per row.
     Kafka(KafkaOutputPlan),
+    /// A Kinesis stream, one record per row.
+    Kinesis(KinesisOutputPlan),
+}
+
+impl OutputSink {
+    /// The connection that it writes through.
+    pub fn connection(&self) -> Option<&str> {
+        match self {
+            Self::File { .. } => None,
+            Self::Kafka(kafka) => Some(&kafka.connection),
+            Self::Kinesis(kinesis) => Some(&kinesis.connection),
+        }
+    }
+}
+
+/// A Kinesis stream to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KinesisOutputPlan {
+    /// The connection in `host.yaml`.
+    pub connection: String,
+    /// The stream.
+    pub stream: StreamPlan,
+    /// Whether the records of one entity stay in their order.
+    pub ordered: bool,
 }
 
 /// A Kafka topic to write.
@@ -373,189 +472,4 @@ pub struct ServiceFeatures {
     pub view: String,
     /// One feature; `None` = all of the view.
     pub feature: Option<String>,
-}
-
-/// `host.yaml`, with every default filled in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostPlan {
-    /// The project that the host serves; part of each view's id.
-    pub project: String,
-    /// Address and port to listen on.
-    pub listen: String,
-    /// Where the host keeps what it must not lose.
-    pub data_dir: PathBuf,
-    /// File sources and file outputs lie here.
-    pub files_root: PathBuf,
-    /// The online store.
-    pub online_store: EmbeddedStorePlan,
-    /// Push sources.
-    pub push: PushPlan,
-    /// Where events go that could not be used.
-    pub dead_letter: DeadLetterPlan,
-    /// The event times that are believed, unless a source says otherwise.
-    pub event_time: EventTimeBounds,
-    /// Whether reads are answered before a crash is made up for.
-    pub serve_while_recovering: bool,
-    /// How long a stop may take.
-    pub shutdown_grace: Duration,
-    /// Threads that transform; `None` = one for each processor.
-    pub threads: Option<usize>,
-    /// Endpoints and secrets, by the name that view files use.
-    pub connections: BTreeMap<String, ConnectionPlan>,
-}
-
-/// Where events go that could not be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeadLetterPlan {
-    /// `dead_letter.ndjson` in the data directory.
-    Default,
-    /// A file, one JSON object per line.
-    File(PathBuf),
-    /// A Kafka topic, one record per event: the payload as it was, the reason in headers.
-    Kafka {
-        /// The connection.
-        connection: String,
-        /// The topic.
-        topic: String,
-        /// How to make the topic if it is missing.
-        create: Option<CreateTopic>,
-    },
-}
-
-/// An endpoint, and what it takes to get in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConnectionPlan {
-    /// A Kafka cluster.
-    Kafka(KafkaConnectionPlan),
-}
-
-impl ConnectionPlan {
-    /// The key that selects its kind in `host.yaml`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Kafka(_) => "kafka",
-        }
-    }
-}
-
-/// A Kafka cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KafkaConnectionPlan {
-    /// Addresses of some brokers, `host:port`, separated by commas.
-    pub bootstrap_servers: String,
-    /// Encryption; `None` = plain text.
-    pub tls: Option<TlsPlan>,
-    /// Who we are; `None` = nobody, or the TLS certificate.
-    pub sasl: Option<SaslPlan>,
-    /// Further client settings, by librdkafka's names; none of them breaks a promise.
-    pub options: BTreeMap<String, String>,
-}
-
-/// How to encrypt. The server's name is always checked.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsPlan {
-    /// Authorities to trust, PEM; `None` = those of the system.
-    pub ca: Option<PathBuf>,
-    /// Our certificate, PEM.
-    pub certificate: Option<PathBuf>,
-    /// Its key, PEM.
-    pub key: Option<PathBuf>,
-    /// The key's password.
-    pub key_password: Option<Secret>,
-}
-
-/// A user and a password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SaslPlan {
-    /// How the password is proved.
-    pub mechanism: SaslMechanism,
-    /// The user.
-    pub username: String,
-    /// The password.
-    pub password: Secret,
-}
-
-/// How a password is proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SaslMechanism {
-    /// `PLAIN`: sent as it is.
-    Plain,
-    /// `SCRAM-SHA-256`.
-    ScramSha256,
-    /// `SCRAM-SHA-512`.
-    ScramSha512,
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides a text.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one who needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
-/// Settings of the embedded online store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmbeddedStorePlan {
-    /// Bytes of rows in memory.
-    pub memory: usize,
-    /// Time between checkpoints.
-    pub checkpoint_interval: Duration,
-    /// Bytes of changed rows that bring a checkpoint forward.
-    pub checkpoint_bytes: usize,
-}
-
-/// Settings of push sources.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PushPlan {
-    /// Bytes of one source's log before pushes are refused.
-    pub max_log_bytes: u64,
-    /// Bytes of one file of a log.
-    pub segment_bytes: u64,
-    /// Bytes of one request.
-    pub max_body_bytes: usize,
-    /// Bytes of one event.
-    pub max_row_bytes: usize,
-}
-
-impl Default for HostPlan {
-    fn default() -> Self {
-        Self {
-            project: "default".to_owned(),
-            listen: "127.0.0.1:6566".to_owned(),
-            data_dir: PathBuf::from("./.millrace"),
-            files_root: PathBuf::from("."),
-            online_store: EmbeddedStorePlan {
-                memory: 512 << 20,
-                checkpoint_interval: Duration::from_secs(2),
-                checkpoint_bytes: 256 << 20,
-            },
-            push: PushPlan {
-                max_log_bytes: 4 << 30,
-                segment_bytes: 64 << 20,
-                max_body_bytes: 32 << 20,
-                max_row_bytes: 1 << 20,
-            },
-            dead_letter: DeadLetterPlan::Default,
-            event_time: EventTimeBounds { earliest: EventTime::DEFAULT_EARLIEST.0, max_future: 600_000_000 },
-            serve_while_recovering: false,
-            shutdown_grace: Duration::from_secs(60),
-            threads: None,
-            connections: BTreeMap::new(),
-        }
-    }
 }

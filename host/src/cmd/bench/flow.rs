@@ -56,7 +56,7 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     )])
 }
 
-fn write_events(path: &Path, events: u64) -> anyhow::Result<()> {
+pub(super) fn write_events(path: &Path, events: u64) -> anyhow::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut line = Vec::new();
     for number in 0..events {

@@ -16,6 +16,8 @@ mod push;
 mod read;
 mod swap;
 mod idle;
+mod redis_server;
+// mod redis;
 mod kafka;
 
 use std::io::IsTerminal;
@@ -57,6 +59,7 @@ const GROUPS: [(&str, Group); 10] = [
     ("swap", swap::measure),
     ("idle", idle::measure),
     ("kafka", kafka::measure),
+    // ("redis", redis::measure),
 ];
 
 /// Runs the command.
@@ -80,10 +83,14 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Stopped> {
     let has_broker = args.kafka.bootstrap.is_some() || args.kafka.kafka_libs.is_some();
     let groups: Vec<_> = GROUPS
         .iter()
-        // Without a broker, the group is only measured (and says what it needs) when it is asked for.
+        // Without a server, a group is only measured (and says what it needs) when it is asked for.
         .filter(|(name, _)| match &args.group {
             Some(wanted) => wanted == name,
-            None => *name != "kafka" || has_broker,
+            None => match *name {
+                "kafka" => has_broker,
+                "redis" => args.kafka.redis_server.is_some(),
+                _ => true,
+            },
         })
         .collect();
     let bar = indicatif::ProgressBar::new(u64::try_from(groups.len()).unwrap_or(0));

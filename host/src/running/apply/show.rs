@@ -6,7 +6,9 @@ use std::sync::Arc;
 use model::online::Ledger;
 use serve::{Directory, Service};
 use spec::diagnostic::Diagnostic;
-use spec::plan::{DeadLetterPlan, SourceKind, ViewPlan};
+use spec::plan::{DeadLetterPlan, LeasesPlan, SourceKind, StorePlan, ViewPlan};
+
+use crate::running::place;
 
 use super::{Attempt, INCOMPLETE_PAUSE, Pending, Running, UNAVAILABLE_PAUSE, UNMET_PAUSE};
 use crate::components::{Refusal, Stamp};
@@ -101,8 +103,10 @@ impl Running {
             Some((name.clone(), open.entry(plan)))
         });
         self.forget_connections();
+        let shared = self.send_reads();
         let views = self.plan.views.values().map(|view| Arc::clone(&view.shape));
-        self.parts.directory.store(Arc::new(Directory::new(views, services, sources)));
+        let directory = Directory::new(views, services, sources).with_shared_rows(shared);
+        self.parts.directory.store(Arc::new(directory));
         for (name, view) in &self.views {
             if view.admitted.is_some() {
                 self.prune(name);
@@ -110,14 +114,36 @@ impl Running {
         }
     }
 
+    /// Has rows read where they are, also of views that do not run here, and names the views whose rows hosts share.
+    fn send_reads(&self) -> Vec<String> {
+        let mut shared = Vec::new();
+        for view in self.plan.views.values().filter(|view| view.shape.online) {
+            let noted = place::noted(self.parts.store.as_ref(), view.name());
+            // A view that never ran here has its rows where its file says.
+            let store = noted.ok().flatten().unwrap_or_else(|| view.store.clone());
+            match self.parts.stores.send(view.name(), &store) {
+                Ok(()) if store != StorePlan::Embedded => shared.push(view.name().to_owned()),
+                Ok(()) => {}
+                // The view does not start either, and says why.
+                Err(failure) => tracing::debug!(view = view.name(), %failure, "rows cannot be read"),
+            }
+        }
+        shared
+    }
+
     /// Connections that nothing uses any more are nobody's trouble.
     fn forget_connections(&self) {
         let mut used: Vec<&str> = self.outputs.connections().collect();
-        used.extend(self.plan.sources.values().filter_map(|source| connection_of(&source.kind)));
+        used.extend(self.plan.sources.values().flat_map(|source| connections_of(&source.kind)));
+        used.extend(self.plan.views.values().filter_map(|view| view.store.connection()));
+        let stores = self.parts.stores.connections();
+        used.extend(stores.iter().map(String::as_str));
         if let DeadLetterPlan::Kafka { connection, .. } = &self.parts.settings.dead_letter {
             used.push(connection);
         }
         self.parts.kafka.forget_unused(&used);
+        self.parts.kinesis.forget_unused(&used);
+        self.parts.redis.forget_unused(&used);
     }
 
     fn prune(&self, name: &str) {
@@ -139,10 +165,14 @@ impl Running {
     }
 }
 
-/// The connection that a source reads through.
-fn connection_of(source: &SourceKind) -> Option<&str> {
-    match source {
-        SourceKind::Kafka(kafka) => Some(&kafka.connection),
-        SourceKind::Push | SourceKind::File { .. } => None,
-    }
+/// The connections that a source needs: where it reads, and where its leases are.
+fn connections_of(source: &SourceKind) -> impl Iterator<Item = &str> {
+    let leases = match source {
+        SourceKind::Kinesis(kinesis) => match &kinesis.leases {
+            LeasesPlan::Alone => None,
+            LeasesPlan::Redis { connection } => Some(connection.as_str()),
+        },
+        SourceKind::Push | SourceKind::File { .. } | SourceKind::Kafka(_) => None,
+    };
+    source.connection().into_iter().chain(leases)
 }

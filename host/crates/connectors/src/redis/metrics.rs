@@ -195,6 +195,20 @@ impl ConnectionMetrics {
         let family = if trouble.is_redirect() { &self.redirects } else { &self.retries };
         family.get_or_create(&labels).inc_by(commands);
     }
+
+    /// How many commands were sent to another node.
+    #[cfg(test)]
+    pub(super) fn redirected(&self, trouble: Trouble) -> u64 {
+        let labels = CodeLabels { connection: self.connection.clone(), code: trouble.name() };
+        self.redirects.get_or_create(&labels).get()
+    }
+
+    /// How many commands were sent again.
+    #[cfg(test)]
+    pub(super) fn retried(&self, trouble: Trouble) -> u64 {
+        let labels = CodeLabels { connection: self.connection.clone(), code: trouble.name() };
+        self.retries.get_or_create(&labels).get()
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// How many nodes of a cluster are asked who holds what: enough for one of them to know, and not a whole big cluster.
 const MOST_ASKED: usize = 24;
 
+/// How long a redirect counts for more than what nodes say of each other: they hear of moved slots by and by.
+const REDIRECT_KEPT: Duration = Duration::from_secs(5);
+
 /// The name under which trouble is noted that is not one node's.
 pub(super) const WHOLE: &str = "";
 
@@ -52,6 +55,8 @@ pub(super) struct Core {
     pub(super) presence: Arc<Presence>,
     links: Mutex<BTreeMap<String, Arc<Link>>>,
     topology: RwLock<Option<Arc<Topology>>>,
+    /// What redirects told lately.
+    moved: Mutex<BTreeMap<u16, (Instant, Arc<Link>)>>,
     /// How often who is master was looked for, and how it ended last.
     looked: Mutex<Looked>,
     looking: Arc<tokio::sync::Mutex<()>>,
@@ -79,6 +84,7 @@ impl Nodes {
             presence: shared.presence(connection),
             links: Mutex::default(),
             topology: RwLock::default(),
+            moved: Mutex::default(),
             looked: Mutex::default(),
             looking: Arc::default(),
             changes: AtomicU64::new(0),
@@ -195,12 +201,21 @@ impl Core {
     }
 
     /// Notes what redirects have told.
-    pub(super) fn learn(&self, moved: &BTreeMap<u16, Arc<Link>>) {
+    pub(super) fn learn(&self, told: &BTreeMap<u16, Arc<Link>>) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        moved.extend(told.iter().map(|(slot, link)| (*slot, (now, Arc::clone(link)))));
         self.changes.fetch_add(1, Ordering::AcqRel);
         let mut topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(learned) = topology.as_ref().and_then(|topology| topology.with_moved(moved)) {
-            *topology = Some(Arc::new(learned));
+        if let Some(before) = topology.as_ref() {
+            *topology = Some(Arc::new(before.with_moved(told)));
         }
+    }
+
+    /// Redirects to a node that does not answer count no more.
+    pub(super) fn unlearn(&self, silent: &Link) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.retain(|_, (_, link)| link.address != silent.address);
     }
 
     /// Notes that commands were answered by another node than the slot's owner.
@@ -303,14 +318,14 @@ impl Core {
     fn publish(&self, found: Found) {
         self.presence.fine(WHOLE);
         self.presence.keep(|what| !what.contains(':') || found.masters.iter().any(|held| held.address == what));
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.retain(|_, (when, _)| when.elapsed() < REDIRECT_KEPT);
+        let told = moved.iter().map(|(slot, (_, link))| (*slot, Arc::clone(link))).collect();
+        let new = Topology::new(found, self.is_cluster(), |address| self.link(address)).with_moved(&told);
         let mut topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
-        // What redirects have told since the last look is not in `found` and makes it another, as it should.
-        let same = topology.as_ref().is_some_and(|before| before.found.masters == found.masters && !before.is_learned);
-        if same {
-            return;
+        if !topology.as_ref().is_some_and(|before| before.leads_as(&new)) {
+            self.changes.fetch_add(1, Ordering::AcqRel);
         }
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        let new = Topology::new(found, self.is_cluster(), |address| self.link(address));
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let configured = &self.connection().addresses;
         links.retain(|_, link| {

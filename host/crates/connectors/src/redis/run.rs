@@ -237,6 +237,9 @@ impl Run<'_> {
         let again = matches!(trouble, Trouble::Cut | Trouble::Timeout) || trouble.is_passing();
         next.looks |= trouble.wants_look();
         next.pauses = true;
+        if trouble.is_of_connection() {
+            self.core.unlearn(&link);
+        }
         if !again {
             self.core.presence.trouble(&link.address, &error.to_string());
         }
@@ -297,7 +300,8 @@ impl Run<'_> {
         for open in open {
             let (address, error) = open.why.unwrap_or_else(|| (Arc::default(), error::timeout()));
             let trouble = error::trouble(&error);
-            if !trouble.is_redirect() && trouble != Trouble::NoScript {
+            // The others say nothing about a node.
+            if !trouble.is_redirect() && !matches!(trouble, Trouble::NoScript | Trouble::TryAgain) {
                 self.core.presence.trouble(&address, &error.to_string());
             }
             let address = (!address.is_empty()).then_some(&address);

@@ -16,10 +16,8 @@ pub(super) struct Topology {
     pub(super) masters: Vec<Master>,
     /// The master of each slot, as an index; `None` = one master has everything.
     owners: Option<Box<[u16]>>,
-    /// As it was found.
+    /// As it was found, without what redirects have told.
     pub(super) found: Found,
-    /// Whether it differs from what was found, because redirects told more.
-    pub(super) is_learned: bool,
 }
 
 pub(super) struct Master {
@@ -44,26 +42,36 @@ impl Topology {
             }
             owners
         });
-        Self { masters, owners, found, is_learned: false }
+        Self { masters, owners, found }
     }
 
-    /// Nodes that have moved, as somebody has just told.
-    pub(super) fn with_moved(&self, moved: &BTreeMap<u16, Arc<Link>>) -> Option<Self> {
-        let mut owners = self.owners.clone()?;
+    /// The same with what redirects have told since.
+    pub(super) fn with_moved(&self, moved: &BTreeMap<u16, Arc<Link>>) -> Self {
         let mut masters: Vec<_> = self
             .masters
             .iter()
             .map(|master| Master { id: master.id.clone(), link: Arc::clone(&master.link), slots: master.slots.clone() })
             .collect();
+        let mut owners = self.owners.clone();
         for (&slot, link) in moved {
             let known = masters.iter().position(|master| master.link.address == link.address);
             let owner = known.unwrap_or_else(|| {
                 masters.push(Master { id: String::new(), link: Arc::clone(link), slots: Vec::new() });
                 masters.len() - 1
             });
-            owners[usize::from(slot)] = u16::try_from(owner).unwrap_or(NOBODY);
+            if let Some(owners) = &mut owners {
+                owners[usize::from(slot)] = u16::try_from(owner).unwrap_or(NOBODY);
+            }
         }
-        Some(Self { masters, owners: Some(owners), found: self.found.clone(), is_learned: true })
+        Self { masters, owners, found: self.found.clone() }
+    }
+
+    /// Whether all slots are where they are in the other.
+    pub(super) fn leads_as(&self, other: &Self) -> bool {
+        (0..SLOTS).all(|slot| match (self.link(slot), other.link(slot)) {
+            (Some(one), Some(other)) => one.address == other.address,
+            (one, other) => one.is_none() && other.is_none(),
+        })
     }
 
     /// The line to the master of a slot.

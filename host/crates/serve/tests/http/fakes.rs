@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use model::error::Failure;
-use model::online::{OnlineReader, StoredRow};
+use model::online::{Lookup, OnlineReader, StoredRow};
 use model::position::{Partition, Position, RowVersion};
 use model::source::{Point, Push, PushAck, PushError, PushRequest, RefusedRow};
 use model::status::{Control, Overview, Rewound, ViewState, ViewStatus, WaitError};
@@ -33,6 +33,8 @@ pub(crate) struct FakeReader {
     rows: Mutex<StoredRows>,
     /// What the next read fails with.
     pub(crate) failure: Mutex<Option<Failure>>,
+    /// How many views each read of several asked for.
+    pub(crate) together: Mutex<Vec<usize>>,
 }
 
 impl FakeReader {
@@ -75,6 +77,16 @@ impl OnlineReader for FakeReader {
             })
             .collect();
         Box::pin(async move { failure.map_or(Ok(found), Err) })
+    }
+
+    fn get_all(
+        &self,
+        lookups: Vec<Lookup>,
+    ) -> BoxFuture<'static, Result<Vec<Vec<Option<StoredRow>>>, Failure>> {
+        self.together.lock().unwrap().push(lookups.len());
+        let found: Vec<_> =
+            lookups.into_iter().map(|one| self.get(&one.view, one.keys, one.features)).collect();
+        Box::pin(futures_util::future::try_join_all(found))
     }
 }
 

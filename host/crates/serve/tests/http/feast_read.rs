@@ -284,3 +284,19 @@ fn a_store_that_fails_says_so() {
     assert_eq!((answer.status, answer.error()), (500, ("store_failed".to_owned(), message)));
     assert_eq!(host.post("/get-online-features", body).status, 200);
 }
+
+#[test]
+fn several_views_are_one_read() {
+    let host = Host::start();
+    let body = r#"{"features":["ad_clicks:clicks","driver_stats:conv_rate","user_purchases:city"],
+        "entities":{"ad_id":["7",null],"driver_id":[1001,1001],"user_id":["u1",null]}}"#;
+    let answer = host.post("/get-online-features", body);
+    let column = |index: usize| answer.json()["results"][index]["values"].clone();
+    assert_eq!(column(3), serde_json::json!([12, null]));
+    assert_eq!(column(5), serde_json::json!(["zurich", null]));
+    *host.reader.failure.lock().unwrap() = Some(Failure::retry("reach `cache:6379`"));
+    let answer = host.post("/get-online-features", body);
+    let message = "failed to read views `ad_clicks`, `driver_stats`, `user_purchases`: reach `cache:6379`";
+    assert_eq!((answer.status, answer.error()), (503, ("store_unavailable".to_owned(), message.to_owned())));
+    assert_eq!(*host.reader.together.lock().unwrap(), [3, 3]);
+}

@@ -55,6 +55,30 @@ fn own_answers_have_a_member_and_the_header() {
 }
 
 #[test]
+fn rows_that_hosts_share_are_no_part() {
+    let (host, ads, purchases) = host();
+    ads.set(3, 12);
+    purchases.set(0, 1);
+    let shared = |names: &[&str]| {
+        let sources = [("ad_impressions", &ads), ("purchases", &purchases)].map(|(name, share)| {
+            let shared = SharedStream { group: "g".to_owned(), topics: vec![], share: Arc::clone(share) };
+            let entry =
+                PushEntry { push: None, columns: vec![], kind: "kafka", raw: false, shared: Some(shared) };
+            (name.to_owned(), entry)
+        });
+        let directory = Directory::new(views(), Vec::<Service>::new(), sources);
+        host.directory
+            .store(Arc::new(directory.with_shared_rows(names.iter().map(|name| (*name).to_owned()))));
+    };
+    shared(&["user_impression_counts"]);
+    let part = host.post("/get-online-features", READ);
+    assert_eq!(part.header("millrace-partial"), Some("user_purchases=0/1"));
+    assert_eq!(host.get("/v1/features/user_impression_counts?user_id=u1").json().get("partial"), None);
+    shared(&["user_impression_counts", "user_purchases"]);
+    assert_eq!(host.post("/get-online-features", READ).header("millrace-partial"), None);
+}
+
+#[test]
 fn shared_sources_are_listed() {
     let (host, ads, _) = host();
     ads.set(3, 12);

@@ -4,16 +4,14 @@ use std::collections::HashMap;
 
 use super::index::{Declared, Index};
 use super::{Context, Outcome};
-use crate::diagnostic::{Code, Diagnostic, Spot};
-use crate::kafka::{self, Place, create_topic, one_topic, unknown_connection};
+use crate::connection::reference;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::kafka::{self, Place, create_topic, one_topic};
 use crate::plan::{
     ConnectionPlan, DeadLetterPlan, GroupProtocol, KafkaOutputPlan, KafkaSourcePlan, OutOfRange, SourceKind,
-    SourcePlan, Start,
+    SourcePlan,
 };
-use crate::raw::{
-    Anything, Name, RawGroupProtocol, RawKafkaOutput, RawKafkaSource, RawOutOfRange, RawSource, Spanned,
-};
-use crate::yaml::NodeValue;
+use crate::raw::{RawGroupProtocol, RawKafkaOutput, RawKafkaSource, RawOutOfRange, RawSource, Spanned};
 
 /// The topics of a source, if they are right.
 pub(super) fn source(
@@ -22,7 +20,7 @@ pub(super) fn source(
     raw: &RawKafkaSource,
     outcome: &mut Outcome,
 ) -> Option<KafkaSourcePlan> {
-    let connection = connection(context, &raw.connection, "kafka", outcome);
+    let connection = outcome.note(reference(&raw.connection, "kafka", &context.host.connections));
     let topics = topics(context, raw, outcome);
     let default_group = || format!("millrace-{}-{}", context.host.project, source.name.value.0);
     let group = match &raw.group {
@@ -80,39 +78,6 @@ fn topics(context: &Context<'_>, raw: &RawKafkaSource, outcome: &mut Outcome) ->
     (topics.len() == given.0.len() && !topics.is_empty()).then_some(topics)
 }
 
-/// The connection of that name, if it is there and of that kind.
-pub(super) fn connection(
-    context: &Context<'_>,
-    name: &Spanned<Name>,
-    kind: &str,
-    outcome: &mut Outcome,
-) -> Option<String> {
-    let known = &context.host.connections;
-    match known.get(&name.value.0) {
-        Some(connection) if connection.kind() == kind => return Some(name.value.0.clone()),
-        Some(connection) => outcome.report(other_kind(&name.value.0, connection, kind, &name.spot)),
-        None => outcome.report(unknown_connection(&name.value.0, &name.spot, known)),
-    }
-    None
-}
-
-fn other_kind(name: &str, connection: &ConnectionPlan, wanted: &str, spot: &Spot) -> Diagnostic {
-    let kind = connection.kind();
-    let message = format!("connection `{name}` is one to `{kind}`, here one to `{wanted}` is needed");
-    Diagnostic::at(Code::ConnectionKind, spot, message)
-        .help(format!("name another connection, or use `{kind}`"))
-}
-
-/// What can be said of a Kinesis stream already: its connection cannot be one to Kafka.
-pub(super) fn not_to_kafka(context: &Context<'_>, raw: &Spanned<Anything>, outcome: &mut Outcome) {
-    let Some(node) = raw.value.0.get("connection") else { return };
-    let NodeValue::Scalar(name) = &node.value else { return };
-    if let Some(connection @ ConnectionPlan::Kafka(_)) = context.host.connections.get(&name.text) {
-        let spot = Spot::new(raw.spot.file(), node.range.clone());
-        outcome.report(other_kind(&name.text, connection, "kinesis", &spot));
-    }
-}
-
 /// The topic of an output stream, if it is right.
 pub(super) fn output(
     context: &Context<'_>,
@@ -120,7 +85,7 @@ pub(super) fn output(
     raw: &RawKafkaOutput,
     outcome: &mut Outcome,
 ) -> Option<KafkaOutputPlan> {
-    let connection = connection(context, &raw.connection, "kafka", outcome);
+    let connection = outcome.note(reference(&raw.connection, "kafka", &context.host.connections));
     let topic = outcome.note(one_topic(
         &raw.topic,
         "an output stream goes to one topic",
@@ -167,37 +132,11 @@ fn takes_dead_letters(context: &Context<'_>, connection: &str, topic: &str) -> b
 
 /// Whether two connections lead to one cluster, as far as their addresses tell.
 fn is_one_cluster(context: &Context<'_>, one: &str, other: &str) -> bool {
-    let servers = |name: &str| {
-        context.host.connections.get(name).map(|ConnectionPlan::Kafka(kafka)| &kafka.bootstrap_servers)
+    let servers = |name: &str| match context.host.connections.get(name) {
+        Some(ConnectionPlan::Kafka(kafka)) => Some(&kafka.bootstrap_servers),
+        _ => None,
     };
     one == other || servers(one).is_some_and(|servers_of_one| servers(other) == Some(servers_of_one))
-}
-
-/// Whether a start can be had from a source.
-pub(super) fn start(spot: &Spot, start: &Start, source: &str, kind: &SourceKind, outcome: &mut Outcome) {
-    let word = match start {
-        Start::Latest | Start::Earliest => return,
-        Start::Committed => "`committed`",
-        Start::Time(_) => "a time",
-        Start::Offsets(_) => "offsets",
-    };
-    let problem = match (kind, start) {
-        (SourceKind::Kafka(kafka), Start::Offsets(_)) if kafka.topics.len() > 1 => {
-            let message =
-                format!("offsets are those of one topic, source `{source}` reads {}", kafka.topics.len());
-            Diagnostic::at(Code::BadStart, spot, message)
-                .help("start at a time, or declare a source for each topic")
-        }
-        (SourceKind::Kafka(_), _) => return,
-        _ => {
-            let message = format!(
-                "only Kafka sources can start at {word}, source `{source}` is a `{}` source",
-                kind.name()
-            );
-            Diagnostic::at(Code::BadStart, spot, message).help("use `latest` or `earliest`")
-        }
-    };
-    outcome.report(problem);
 }
 
 /// Two sources in one consumer group would take partitions from each other. Both are to blame: which of them was there

@@ -6,12 +6,15 @@
 mod entity;
 mod index;
 mod kafka;
+mod kinesis;
 mod missing;
 mod output;
 mod paths;
 mod report;
 mod service;
 mod source;
+mod start;
+mod store;
 mod view;
 
 use model::codec::metadata;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use model::output::{OutputOptions, RecordVersion};
 
 use super::index::Known;
-use super::{Context, Outcome, kafka};
+use super::{Context, Outcome, kafka, kinesis};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::{DeadLetterPlan, OutputPlan, OutputSink, SourceKind, SourcePlan};
 use crate::raw::{
@@ -76,13 +76,6 @@ pub(super) fn output(
                 .help("set `online: true`, or remove `output_stream`"),
         );
     }
-    if let Some(sink) = &output.kinesis {
-        let message = "not in this build yet: `kinesis` output streams arrive in a later version";
-        outcome
-            .report(Diagnostic::at(Code::NotInThisBuild, &sink.spot, message).help("use `file` or `kafka`"));
-        one_stream(sink, outcome);
-        kafka::not_to_kafka(context, sink, outcome);
-    }
     let given = [output.file.is_some(), output.kafka.is_some(), output.kinesis.is_some()];
     if given.into_iter().filter(|given| *given).count() != 1 {
         outcome.report_absent(
@@ -97,6 +90,8 @@ pub(super) fn output(
     }
     let sink = if let Some(kafka) = &output.kafka {
         OutputSink::Kafka(kafka::output(context, source, &kafka.value, outcome)?)
+    } else if let Some(kinesis) = &output.kinesis {
+        OutputSink::Kinesis(kinesis::output(context, source, kinesis, outcome)?)
     } else {
         let file = output.file.as_ref()?;
         let path = outcome.note(context.in_files_root(&file.path))?;
@@ -120,23 +115,6 @@ fn options(output: &RawOutputStream) -> OutputOptions {
     }
 }
 
-/// A list of streams, or streams parted by commas, as other systems allow them.
-fn one_stream(sink: &Spanned<Anything>, outcome: &mut Outcome) {
-    let Some(stream) = sink.value.0.get("stream_name") else { return };
-    let several = match &stream.value {
-        NodeValue::List(streams) => streams.len() != 1,
-        NodeValue::Scalar(scalar) => scalar.text.contains(','),
-        NodeValue::Map(_) => true,
-    };
-    if several {
-        let spot = crate::diagnostic::Spot::new(sink.spot.file(), stream.range.clone());
-        outcome.report(
-            Diagnostic::at(Code::OneTopic, &spot, "an output stream goes to one stream")
-                .help("name one stream; declare a second view for a second one"),
-        );
-    }
-}
-
 /// A stream that reads what it writes never ends, and cutting an output file on restart would cut the source.
 fn not_a_source(
     context: &Context<'_>,
@@ -157,7 +135,7 @@ fn not_a_source(
     for source in known.sources.values().flatten() {
         let file: Option<&PathBuf> = match &source.kind {
             SourceKind::File { path, .. } => Some(path),
-            SourceKind::Push | SourceKind::Kafka(_) => None,
+            SourceKind::Push | SourceKind::Kafka(_) | SourceKind::Kinesis(_) => None,
         };
         if file.is_some_and(|file| file == path) {
             outcome.report(clash(Some(&source.spot), &format!("the file of source `{}`", source.name)));

@@ -5,10 +5,10 @@ use std::time::Duration;
 use model::codec::{SourceColumn, TimestampUnit, metadata};
 use model::schema::{DataType, Field};
 
-use super::{Context, Outcome, kafka, not_reserved};
+use super::{Context, Outcome, kafka, kinesis, not_reserved, start};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::{BatchPlan, EventTimeBounds, FormatKind, SourceKind, SourcePlan, Start};
-use crate::raw::{ByteSize, Instant, Micros, RawFormat, RawSource, RawStart, Spanned};
+use crate::raw::{ByteSize, Instant, Micros, RawFormat, RawSource, Spanned};
 
 /// Bytes of one event at most, whatever the files say: positions within a batch are 32-bit.
 const MAX_ROW_BYTES: u64 = 1 << 30;
@@ -34,15 +34,11 @@ pub(super) fn source(context: &Context<'_>, raw: &RawSource, outcome: &mut Outco
         Some(size) => usize::try_from(size.value.0).ok(),
         None => Some(context.host.push.max_row_bytes),
     };
-    let given_start = given_start(raw, outcome);
+    let given_start = start::given(raw, outcome);
     let kind = kind?;
     let start = match (given_start, &kind) {
-        (Some(given), _) => {
-            let start = plan_start(&given.value);
-            kafka::start(&given.spot, &start, &raw.name.value.0, &kind, outcome);
-            start
-        }
-        (None, SourceKind::Push | SourceKind::Kafka(_)) => Start::Latest,
+        (Some(given), _) => start::plan(given, &raw.name.value.0, &kind, outcome),
+        (None, SourceKind::Push | SourceKind::Kafka(_) | SourceKind::Kinesis(_)) => Start::Latest,
         (None, SourceKind::File { .. }) => Start::Earliest,
     };
     let bounds = context.host.event_time;
@@ -72,35 +68,12 @@ pub(super) fn source(context: &Context<'_>, raw: &RawSource, outcome: &mut Outco
     })
 }
 
-pub(super) fn plan_start(start: &RawStart) -> Start {
-    match start {
-        RawStart::Latest => Start::Latest,
-        RawStart::Earliest => Start::Earliest,
-        RawStart::Committed => Start::Committed,
-        RawStart::Time(time) => Start::Time(*time),
-        RawStart::Offsets(offsets) => Start::Offsets(offsets.clone()),
-    }
-}
-
-/// `start` of the source, or of its `kafka`, where it stands for Kafka's users.
-fn given_start<'a>(raw: &'a RawSource, outcome: &mut Outcome) -> Option<&'a Spanned<RawStart>> {
-    let of_kafka = raw.kafka.as_ref().and_then(|kafka| kafka.value.start.as_ref());
-    if let (Some(outer), Some(inner)) = (&raw.start, of_kafka) {
-        outcome.report(
-            Diagnostic::at(Code::ChooseOne, &outer.spot, "`start` stands in the source and in its `kafka`")
-                .related(&inner.spot, "the other one")
-                .help("remove one of them"),
-        );
-    }
-    of_kafka.or(raw.start.as_ref())
-}
-
 /// A duration that was read is not negative.
 pub(super) fn duration(Micros(micros): Micros) -> Duration {
     Duration::from_micros(micros.unsigned_abs())
 }
 
-/// Exactly one kind, and one that this build has.
+/// Exactly one kind.
 fn kind(context: &Context<'_>, raw: &RawSource, outcome: &mut Outcome) -> Option<SourceKind> {
     let spots = [
         ("push", raw.push.as_ref().map(|kind| &kind.spot)),
@@ -109,19 +82,8 @@ fn kind(context: &Context<'_>, raw: &RawSource, outcome: &mut Outcome) -> Option
         ("kinesis", raw.kinesis.as_ref().map(|kind| &kind.spot)),
     ];
     let given: Vec<_> = spots.into_iter().filter_map(|(name, spot)| Some((name, spot?))).collect();
-    for (name, spot) in &given {
-        if *name == "kinesis" {
-            let message = "not in this build yet: `kinesis` sources arrive in a later version";
-            outcome.report(
-                Diagnostic::at(Code::NotInThisBuild, spot, message).help("use `push`, `file` or `kafka`"),
-            );
-        }
-    }
-    if let Some(kinesis) = &raw.kinesis {
-        kafka::not_to_kafka(context, kinesis, outcome);
-    }
     if let (Some(kinesis), None) = (&raw.kinesis, &raw.batch) {
-        outcome.report(
+        outcome.report_absent(
             Diagnostic::at(Code::KinesisNeedsBatch, &kinesis.spot, "a Kinesis source needs a batch source")
                 .help("add `batch: { parquet: { path: … } }` with the stream's past events"),
         );
@@ -130,8 +92,8 @@ fn kind(context: &Context<'_>, raw: &RawSource, outcome: &mut Outcome) -> Option
         [_] => {}
         [] => {
             outcome.report_absent(
-                Diagnostic::at(Code::ChooseOne, &raw.name.spot, "a source needs one of `push`, `file`, `kafka`")
-                    .help("add `push: {}` for events that come over HTTP, `file: { path: … }`, or `kafka: { connection: …, topic: … }`"),
+                Diagnostic::at(Code::ChooseOne, &raw.name.spot, "a source needs one of `push`, `file`, `kafka`, `kinesis`")
+                    .help("add `push: {}` for events that come over HTTP, `file: { path: … }`, `kafka: { connection: …, topic: … }`, or `kinesis: { connection: …, stream_name: … }`"),
             );
             return None;
         }
@@ -153,6 +115,9 @@ fn kind(context: &Context<'_>, raw: &RawSource, outcome: &mut Outcome) -> Option
     }
     if let Some(kafka) = &raw.kafka {
         return kafka::source(context, raw, &kafka.value, outcome).map(SourceKind::Kafka);
+    }
+    if let Some(kinesis) = &raw.kinesis {
+        return kinesis::source(context, kinesis, outcome).map(SourceKind::Kinesis);
     }
     let file = &raw.file.as_ref()?.value;
     let path = outcome.note(context.in_files_root(&file.path))?;

@@ -12,8 +12,8 @@ use model::view::ViewShape;
 use sha2::{Digest, Sha256};
 
 use super::index::Known;
-use super::source::{duration, plan_start};
-use super::{Context, Outcome, kafka, not_reserved, output};
+use super::source::duration;
+use super::{Context, Outcome, not_reserved, output, start, store};
 use crate::diagnostic::{Code, Diagnostic, Spot};
 use crate::plan::{BuildPlan, EntityPlan, SourcePlan, ViewPlan, ViewSpots};
 use crate::raw::{ByteSize, Instant, Micros, Name, RawBuild, RawLimits, RawView, Spanned};
@@ -50,10 +50,9 @@ pub(super) fn view(
     }
     output::aggregations(raw, outcome);
     let sink = output::output(context, known, source, raw, outcome);
-    let start = raw.start.as_ref().map(|start| plan_start(&start.value));
-    if let (Some(raw), Some(start), Some(source)) = (&raw.start, &start, source) {
-        kafka::start(&raw.spot, start, &source.name, &source.kind, outcome);
-    }
+    let store = store::store(context, raw, outcome);
+    let start = raw.start.as_ref().zip(source);
+    let start = start.map(|(given, source)| start::plan(given, &source.name, &source.kind, outcome));
 
     let project = &context.host.project;
     let name = raw.name.value.0.clone();
@@ -93,6 +92,7 @@ pub(super) fn view(
         failures_to_pause,
         timestamp_column,
         start: start.unwrap_or_else(|| source.start.clone()),
+        store: store?,
         output: sink,
         offline: raw.offline.as_ref().is_some_and(|offline| offline.value),
         feature_start: raw.feature_start_time.map(|Instant(time)| time),

@@ -107,6 +107,8 @@ codes! {
     UnusedEntity = "MR0507" Warning;
     /// No view reads a source.
     UnusedSource = "MR0508" Warning;
+    /// An online store for a view without `online: true`.
+    StoreNeedsOnline = "MR0509" Error;
 
     /// The component needs a column that the source does not have.
     InputMissing = "MR0601" Error;
@@ -154,6 +156,10 @@ codes! {
     ConnectionFails = "MR0808" Error;
     /// Something that is expected of a connection may not be as meant; found by trying.
     ConnectionDoubtful = "MR0809" Warning;
+    /// A text that cannot be the name of a stream.
+    BadStream = "MR0810" Error;
+    /// Settings of a Redis connection that exclude each other.
+    RedisModes = "MR0811" Error;
 }
 
 impl fmt::Display for Code {

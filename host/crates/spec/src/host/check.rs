@@ -1,15 +1,19 @@
 //! From `host.yaml` to settings with every default filled in.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::connections::{connections, dead_letter};
+use super::connections::{connections, dead_letter, is_told};
 use super::substitute::{Environment, ProcessEnvironment, substitute};
 use crate::check::in_order;
+use crate::connection::reference;
 use crate::diagnostic::{Code, Diagnostic, SourceFile, Spot};
 use crate::files::read_file;
-use crate::plan::{ConnectionPlan, DeadLetterPlan, EventTimeBounds, HostPlan};
-use crate::raw::{ByteSize, Instant, Micros, Name, RawDeadLetter, RawHost, Read, Reader, Spanned};
+use crate::plan::{ConnectionPlan, DeadLetterPlan, EventTimeBounds, HostPlan, StorePlan};
+use crate::raw::{
+    ByteSize, Instant, Micros, Name, RawDeadLetter, RawHost, RawOnlineStore, Read, Reader, Spanned,
+};
 use crate::yaml::{self, Cover};
 
 /// Where settings are looked for when no file is named.
@@ -17,6 +21,9 @@ const DEFAULT_PATH: &str = "host.yaml";
 
 /// Threads at most: more than any machine has processors is a slip of the finger.
 const MAX_THREADS: u64 = 1_024;
+
+/// Connections at most that write to one store in Redis, which does one thing at a time in any case.
+const MAX_WRITERS: u64 = 64;
 
 /// Reads settings from a file; without one, from `./host.yaml` if that is there. Paths of the plan are absolute.
 pub fn load(path: Option<&Path>) -> Result<HostPlan, Vec<Diagnostic>> {
@@ -45,11 +52,8 @@ fn absolute(mut plan: HostPlan) -> HostPlan {
     if let DeadLetterPlan::File(path) = &plan.dead_letter {
         plan.dead_letter = DeadLetterPlan::File(made(path));
     }
-    for ConnectionPlan::Kafka(connection) in plan.connections.values_mut() {
-        let tls = connection.tls.iter_mut();
-        for path in tls.flat_map(|tls| [&mut tls.ca, &mut tls.certificate, &mut tls.key]).flatten() {
-            *path = made(path);
-        }
+    for path in plan.connections.values_mut().flat_map(ConnectionPlan::paths) {
+        *path = made(path);
     }
     plan
 }
@@ -113,8 +117,12 @@ fn fill_in(plan: &mut HostPlan, raw: &RawHost, folder: &Path, problems: &mut Vec
     if let Some(raw) = &raw.connections {
         plan.connections = connections(raw, folder, problems);
     }
+    let are_all_known = are_all_known && problems.is_empty();
+    if let Some(raw) = &raw.online_store {
+        plan.default_store = default_store(raw, Some(&plan.connections).filter(|_| are_all_known), problems);
+    }
     if let Some((raw, file)) = letters {
-        let known = Some(&plan.connections).filter(|_| are_all_known && problems.is_empty());
+        let known = Some(&plan.connections).filter(|_| are_all_known);
         plan.dead_letter = dead_letter(raw, file, known, problems).unwrap_or(DeadLetterPlan::Default);
     }
     if let Some(event_time) = &raw.event_time {
@@ -139,6 +147,27 @@ fn fill_in(plan: &mut HostPlan, raw: &RawHost, folder: &Path, problems: &mut Vec
     sizes(plan, raw, problems);
 }
 
+/// Where the rows of views go that do not say otherwise. `known`: the connections, if all of them could be read.
+fn default_store(
+    Spanned { value: raw, spot }: &Spanned<RawOnlineStore>,
+    known: Option<&BTreeMap<String, ConnectionPlan>>,
+    problems: &mut Vec<Diagnostic>,
+) -> StorePlan {
+    let Some(redis) = &raw.redis else {
+        if raw.embedded.is_none() && !is_told(problems, spot) {
+            problems.push(
+                Diagnostic::at(Code::ChooseOne, spot, "`online_store` takes `embedded`, `redis` or both")
+                    .help("write `redis: { connection: NAME }`, or leave `online_store` out for the embedded one"),
+            );
+        }
+        return StorePlan::Embedded;
+    };
+    if let Some(known) = known {
+        problems.extend(reference(&redis.connection, "redis", known).err().map(|problem| *problem));
+    }
+    StorePlan::Redis { connection: redis.connection.value.0.clone() }
+}
+
 fn dead_letter_path(raw: &RawDeadLetter) -> Option<&Spanned<String>> {
     raw.file.as_ref().map(|file| &file.path)
 }
@@ -158,13 +187,20 @@ fn sizes(plan: &mut HostPlan, raw: &RawHost, problems: &mut Vec<Diagnostic>) {
         default
     };
     let as_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    if let Some(embedded) = raw.online_store.as_ref().map(|store| &store.embedded) {
+    let online_store = raw.online_store.as_ref().map(|store| &store.value);
+    let embedded = online_store.and_then(|store| store.embedded.as_ref());
+    let redis = online_store.and_then(|store| store.redis.as_ref());
+    if let Some(embedded) = embedded {
         let store = &mut plan.online_store;
         let memory = embedded.memory.as_ref();
         store.memory = as_usize(size("online_store.embedded.memory", memory, MIB, TIB, store.memory as u64));
         let bytes = embedded.checkpoint_bytes.as_ref();
         let key = "online_store.embedded.checkpoint_bytes";
         store.checkpoint_bytes = as_usize(size(key, bytes, MIB, TIB, store.checkpoint_bytes as u64));
+    }
+    if let Some(redis) = redis {
+        let (key, stores) = ("online_store.redis.memory", &mut plan.redis_stores);
+        stores.memory = as_usize(size(key, redis.memory.as_ref(), MIB, TIB, stores.memory as u64));
     }
     if let Some(push) = &raw.push {
         let to = &mut plan.push;
@@ -177,9 +213,15 @@ fn sizes(plan: &mut HostPlan, raw: &RawHost, problems: &mut Vec<Diagnostic>) {
         let row = push.max_row_bytes.as_ref();
         to.max_row_bytes = as_usize(size("push.max_row_bytes", row, 1, GIB, to.max_row_bytes as u64));
     }
-    if let Some(interval) =
-        raw.online_store.as_ref().and_then(|store| store.embedded.checkpoint_interval.as_ref())
-    {
+    if let Some(Spanned { value: writers, spot }) = redis.and_then(|redis| redis.writers.as_ref()) {
+        if (1..=MAX_WRITERS).contains(writers) {
+            plan.redis_stores.writers = usize::try_from(*writers).unwrap_or(1);
+        } else {
+            let message = format!("`online_store.redis.writers` must be between 1 and {MAX_WRITERS}");
+            problems.push(Diagnostic::at(Code::OutOfRange, spot, message));
+        }
+    }
+    if let Some(interval) = embedded.and_then(|embedded| embedded.checkpoint_interval.as_ref()) {
         if (10_000..=3_600_000_000).contains(&interval.value.0) {
             plan.online_store.checkpoint_interval = duration(interval.value);
         } else {

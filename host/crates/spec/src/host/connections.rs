@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::kinesis::kinesis;
+use super::redis::redis;
+use crate::connection::{reference, settings};
 use crate::diagnostic::{Code, Diagnostic, Spot};
-use crate::kafka::{Place, create_topic, one_topic, options, servers, unknown_connection};
+use crate::kafka::{Place, create_topic, one_topic, options, servers};
 use crate::plan::{ConnectionPlan, DeadLetterPlan, KafkaConnectionPlan, SaslMechanism, SaslPlan, TlsPlan};
 use crate::raw::{
     Ordered, RawConnection, RawDeadLetter, RawKafkaConnection, RawSaslMechanism, RawSecurity, RawTlsFiles,
@@ -19,23 +22,21 @@ pub(super) fn connections(
 ) -> BTreeMap<String, ConnectionPlan> {
     let mut connections = BTreeMap::new();
     for (name, Spanned { value: raw, spot }) in &raw.0 {
-        let mut given = usize::from(raw.kafka.is_some());
-        for (kind, later) in [("kinesis", &raw.kinesis), ("redis", &raw.redis)] {
-            let Some(later) = later else { continue };
-            given += 1;
-            let message = format!("not in this build yet: `{kind}` connections arrive in a later version");
-            problems.push(Diagnostic::at(Code::NotInThisBuild, &later.spot, message).help("use `kafka`"));
-        }
+        let given = [raw.kafka.is_some(), raw.kinesis.is_some(), raw.redis.is_some()];
+        let given = given.into_iter().filter(|given| *given).count();
         if given > 1 || (given == 0 && !is_told(problems, spot)) {
             let message = format!("connection `{}` takes one of `kafka`, `kinesis`, `redis`", name.value.0);
-            problems.push(
-                Diagnostic::at(Code::ChooseOne, spot, message)
-                    .help("write `kafka: { bootstrap_servers: \"localhost:9092\" }`"),
-            );
+            let help = ["kafka", "kinesis", "redis"].map(settings).join("`, or `");
+            problems.push(Diagnostic::at(Code::ChooseOne, spot, message).help(format!("write `{help}`")));
         }
-        if let Some(kafka) = raw.kafka.as_ref().and_then(|raw| kafka(raw, folder, problems)) {
-            connections.insert(name.value.0.clone(), ConnectionPlan::Kafka(kafka));
-        }
+        let plan = if let Some(raw) = &raw.kafka {
+            kafka(raw, folder, problems).map(ConnectionPlan::Kafka)
+        } else if let Some(raw) = &raw.kinesis {
+            Some(ConnectionPlan::Kinesis(kinesis(raw, folder, problems)))
+        } else {
+            raw.redis.as_ref().and_then(|raw| redis(raw, folder, problems)).map(ConnectionPlan::Redis)
+        };
+        connections.extend(plan.map(|plan| (name.value.0.clone(), plan)));
     }
     connections
 }
@@ -75,18 +76,8 @@ fn kafka(
 }
 
 fn tls_files(raw: &RawTlsFiles, folder: &Path, problems: &mut Vec<Diagnostic>) -> TlsPlan {
-    let mut path = |key: &str, raw: &Option<Spanned<String>>| -> Option<PathBuf> {
-        let Spanned { value, spot } = raw.as_ref()?;
-        if value.contains("-----BEGIN") {
-            let message = format!("`security.tls.{key}` takes the path of a PEM file, found what is in one");
-            problems.push(
-                Diagnostic::at(Code::BadValue, spot, message)
-                    .help("put it into a file that only the host can read, and name that"),
-            );
-        } else if value.is_empty() {
-            problems.push(Diagnostic::at(Code::BadValue, spot, "a path cannot be empty"));
-        }
-        Some(folder.join(value))
+    let mut path = |key: &str, raw: &Option<Spanned<String>>| {
+        pem_file(&format!("security.tls.{key}"), raw.as_ref(), folder, problems)
     };
     let plan = TlsPlan {
         ca: path("ca", &raw.ca),
@@ -94,25 +85,66 @@ fn tls_files(raw: &RawTlsFiles, folder: &Path, problems: &mut Vec<Diagnostic>) -
         key: path("key", &raw.key),
         key_password: raw.key_password.as_ref().map(|password| password.value.0.clone()),
     };
-    let mut needs = |present: Option<&Spot>, what: &str, other: bool, needed: &str| {
-        if let Some(spot) = present.filter(|_| !other) {
-            let message = format!("`{what}` is of no use without `{needed}`");
-            problems.push(
-                Diagnostic::at(Code::MissingKey, spot, message)
-                    .help(format!("add `{needed}`, or remove `{what}`")),
-            );
-        }
-    };
-    let spot = |raw: &'_ Option<Spanned<String>>| raw.as_ref().map(|path| path.spot.clone());
-    needs(spot(&raw.certificate).as_ref(), "certificate", raw.key.is_some(), "key");
-    needs(spot(&raw.key).as_ref(), "key", raw.certificate.is_some(), "certificate");
-    let password = raw.key_password.as_ref().map(|password| &password.spot);
-    needs(password, "key_password", raw.key.is_some(), "key");
+    both(("certificate", raw.certificate.as_ref()), ("key", raw.key.as_ref()), problems);
+    needs(
+        raw.key_password.as_ref().map(|password| &password.spot),
+        "key_password",
+        raw.key.is_some(),
+        "key",
+        problems,
+    );
     plan
 }
 
+/// The path of a PEM file, relative to the folder of host.yaml. `key`: what it is the value of.
+pub(super) fn pem_file(
+    key: &str,
+    raw: Option<&Spanned<String>>,
+    folder: &Path,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<PathBuf> {
+    let Spanned { value, spot } = raw?;
+    if value.contains("-----BEGIN") {
+        let message = format!("`{key}` takes the path of a PEM file, found what is in one");
+        problems.push(
+            Diagnostic::at(Code::BadValue, spot, message)
+                .help("put it into a file that only the host can read, and name that"),
+        );
+    } else if value.is_empty() {
+        problems.push(Diagnostic::at(Code::BadValue, spot, "a path cannot be empty"));
+    }
+    Some(folder.join(value))
+}
+
+/// Two settings of which one is of no use without the other.
+pub(super) fn both(
+    (one, first): (&str, Option<&Spanned<String>>),
+    (other, second): (&str, Option<&Spanned<String>>),
+    problems: &mut Vec<Diagnostic>,
+) {
+    needs(first.map(|raw| &raw.spot), one, second.is_some(), other, problems);
+    needs(second.map(|raw| &raw.spot), other, first.is_some(), one, problems);
+}
+
+/// A setting, if it is there, that is of no use without another one.
+pub(super) fn needs(
+    present: Option<&Spot>,
+    what: &str,
+    has_other: bool,
+    other: &str,
+    problems: &mut Vec<Diagnostic>,
+) {
+    if let Some(spot) = present.filter(|_| !has_other) {
+        let message = format!("`{what}` is of no use without `{other}`");
+        problems.push(
+            Diagnostic::at(Code::MissingKey, spot, message)
+                .help(format!("add `{other}`, or remove `{what}`")),
+        );
+    }
+}
+
 /// Whether something within a piece of text was reported: what is wrong there counts as absent.
-fn is_told(problems: &[Diagnostic], spot: &Spot) -> bool {
+pub(super) fn is_told(problems: &[Diagnostic], spot: &Spot) -> bool {
     let range = spot.range();
     problems.iter().filter_map(|problem| problem.spot.as_ref()).any(|place| {
         let place = place.range();
@@ -143,11 +175,8 @@ pub(super) fn dead_letter(
         }
     };
     let name = &kafka.connection;
-    match known {
-        Some(known) if !known.contains_key(&name.value.0) => {
-            problems.push(unknown_connection(&name.value.0, &name.spot, known));
-        }
-        _ => {}
+    if let Some(known) = known {
+        problems.extend(reference(name, "kafka", known).err().map(|problem| *problem));
     }
     let topic = one_topic(&kafka.topic, "dead letters go to one topic", "name one topic")
         .map_err(|problem| problems.push(*problem));

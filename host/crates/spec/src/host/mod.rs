@@ -4,6 +4,8 @@
 
 mod check;
 mod connections;
+mod kinesis;
+mod redis;
 mod substitute;
 
 pub use check::{check, load};

@@ -1,10 +1,8 @@
-//! What sources, output streams and dead letters have in common: a connection, a topic, how to make it.
-
-use std::collections::BTreeMap;
+//! What sources, output streams and dead letters have in common: a topic, how to make it.
 
 use super::names::topic;
-use crate::diagnostic::{Code, Diagnostic, Spot};
-use crate::plan::{ConnectionPlan, CreateTopic};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::plan::CreateTopic;
 use crate::raw::{RawCreateTopic, RawTopic, Spanned};
 
 /// Partitions of a topic at most: more is a slip of the finger.
@@ -12,28 +10,6 @@ const MAX_PARTITIONS: u64 = 100_000;
 
 /// Copies of a partition are counted with 16 bits and a sign.
 const MAX_REPLICATION: u64 = i16::MAX as u64;
-
-/// A reference to a connection that is not there.
-pub(crate) fn unknown_connection(
-    name: &str,
-    spot: &Spot,
-    known: &BTreeMap<String, ConnectionPlan>,
-) -> Diagnostic {
-    let problem = Diagnostic::at(
-        Code::UnknownConnection,
-        spot,
-        format!("there is no connection `{name}` in host.yaml"),
-    )
-    .suggest(name, known.keys().map(String::as_str));
-    if problem.suggestion.is_some() {
-        return problem;
-    }
-    problem.help(if known.is_empty() {
-        format!("declare it there: `connections: {{ {name}: {{ kafka: {{ bootstrap_servers: \"localhost:9092\" }} }} }}`")
-    } else {
-        format!("connections: {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
-    })
-}
 
 /// The one topic that stands where several could be meant.
 pub(crate) fn one_topic(raw: &RawTopic, rule: &str, help: &str) -> Result<String, Box<Diagnostic>> {

@@ -6,6 +6,6 @@ mod declared;
 mod names;
 mod options;
 
-pub(crate) use declared::{create_topic, one_topic, unknown_connection};
+pub(crate) use declared::{create_topic, one_topic};
 pub(crate) use names::{group, servers, topic};
 pub(crate) use options::{Place, options};

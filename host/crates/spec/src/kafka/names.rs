@@ -1,5 +1,6 @@
 //! Names and addresses as Kafka takes them.
 
+use crate::connection::{AddressWords, address};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::raw::Spanned;
 
@@ -55,42 +56,19 @@ pub(crate) fn group(name: &Spanned<String>) -> Result<String, Box<Diagnostic>> {
     ))
 }
 
+/// What there is to say of addresses of brokers.
+const ADDRESSES: AddressWords = AddressWords {
+    key: "bootstrap_servers",
+    encryption: "security",
+    user: "`security.sasl`",
+    example: "for example `localhost:9092`, or `kafka-1:9092,kafka-2:9092`",
+};
+
 /// Addresses of brokers, `host:port`, parted by commas: the same without blanks, or why not.
 pub(crate) fn servers(text: &Spanned<String>) -> Result<String, Box<Diagnostic>> {
-    let mut servers = Vec::new();
-    for (index, server) in text.value.split(',').map(str::trim).enumerate() {
-        // The text itself is not quoted: it may have been put in from outside.
-        let which = format!("address {} of `bootstrap_servers`", index + 1);
-        let problem = |message: String, help: &str| {
-            Err(Box::new(Diagnostic::at(Code::BadValue, &text.spot, message).help(help)))
-        };
-        if server.contains("://") {
-            return problem(
-                format!("{which} has a scheme"),
-                "write `host:port` alone; `security` says whether it is encrypted",
-            );
-        }
-        if server.contains('@') {
-            return problem(
-                format!("{which} has a user"),
-                "write `host:port` alone; users and passwords stand under `security.sasl`",
-            );
-        }
-        let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
-        let is_address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map_or_else(
-            || {
-                !host.is_empty()
-                    && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
-            },
-            |host| host.parse::<std::net::Ipv6Addr>().is_ok(),
-        );
-        if !is_address || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return problem(
-                format!("{which} is not `host:port`"),
-                "for example `localhost:9092`, or `kafka-1:9092,kafka-2:9092`",
-            );
-        }
-        servers.push(server);
-    }
+    let servers = text.value.split(',').map(str::trim).enumerate();
+    let servers: Vec<&str> = servers
+        .map(|(index, server)| address(server, Some(index), &text.spot, &ADDRESSES))
+        .collect::<Result<_, _>>()?;
     Ok(servers.join(","))
 }

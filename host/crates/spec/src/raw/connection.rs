@@ -6,7 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::declare::{raw_choice, raw_mapping};
 use super::kafka::RawOptions;
-use super::read::{Anything, Read, Reader, Spanned};
+use super::kinesis::RawKinesisConnection;
+use super::read::{Read, Reader, Spanned};
+use super::redis::RawRedisConnection;
 use crate::diagnostic::Code;
 use crate::plan::Secret;
 use crate::yaml::{Node, NodeValue, Style, is_reference};
@@ -16,10 +18,10 @@ raw_mapping! {
     RawConnection {
         /// A Kafka cluster.
         optional kafka: Option<RawKafkaConnection>,
-        /// Kinesis; not in this build yet.
-        optional kinesis: Option<Spanned<Anything>>,
-        /// Redis; not in this build yet.
-        optional redis: Option<Spanned<Anything>>,
+        /// Kinesis, in a region.
+        optional kinesis: Option<RawKinesisConnection>,
+        /// Redis: a server, a cluster, or what sentinels watch.
+        optional redis: Option<Spanned<RawRedisConnection>>,
     }
 }
 
@@ -132,8 +134,12 @@ impl Read for RawSecret {
     const NULL_IS_ABSENT: bool = false;
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        const HELP: &str = "write `${KAFKA_PASSWORD}` for a variable of the environment, or \
-                            `${file:/run/secrets/kafka-password}` for a file";
+        let product = if reader.is_below("redis") { "redis" } else { "kafka" };
+        let help = format!(
+            "write `${{{}_PASSWORD}}` for a variable of the environment, or `${{file:/run/secrets/{product}-password}}` \
+             for a file",
+            product.to_uppercase()
+        );
         let NodeValue::Scalar(scalar) = &node.value else {
             reader.wrong_type(node, "a reference to a secret");
             return None;
@@ -145,8 +151,8 @@ impl Read for RawSecret {
             Style::Expanded { whole: true } => return Some(Self(Secret::new(scalar.text.clone()))),
             // It could not be put in, which was reported.
             _ if is_reference(&scalar.text) => return None,
-            Style::Plain if node.is_null() => reader.at(Code::MissingKey, node, "has no value").help(HELP),
-            _ => reader.at(Code::LiteralSecret, node, "is a secret and stands in the file").help(HELP),
+            Style::Plain if node.is_null() => reader.at(Code::MissingKey, node, "has no value").help(help),
+            _ => reader.at(Code::LiteralSecret, node, "is a secret and stands in the file").help(help),
         };
         reader.report(problem);
         None

@@ -4,6 +4,7 @@ use super::connection::RawConnection;
 use super::declare::raw_mapping;
 use super::kafka::{RawCreateTopic, RawTopic};
 use super::read::{Ordered, Spanned};
+use super::redis::RawRedisStores;
 use super::scalars::{ByteSize, Instant, Micros, Name};
 
 raw_mapping! {
@@ -19,7 +20,7 @@ raw_mapping! {
         /// File sources and file outputs lie here; the working directory unless said otherwise.
         optional files_root: Option<Spanned<String>>,
         /// The online store.
-        optional online_store: Option<RawOnlineStore>,
+        optional online_store: Option<Spanned<RawOnlineStore>>,
         /// Push sources.
         optional push: Option<RawPushSettings>,
         /// Where events go that could not be used.
@@ -38,10 +39,12 @@ raw_mapping! {
 }
 
 raw_mapping! {
-    /// The online store.
+    /// The online store: `embedded`, `redis`, or both.
     RawOnlineStore {
-        /// In this process, on this disk.
-        required embedded: RawEmbedded,
+        /// In this process, on this disk. With `redis` it keeps positions, and the rows of views that ask for it.
+        optional embedded: Option<RawEmbedded>,
+        /// Where the rows of views go that do not say otherwise; several hosts share it.
+        optional redis: Option<RawRedisStores>,
     }
 }
 

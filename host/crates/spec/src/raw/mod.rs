@@ -11,6 +11,8 @@ mod source;
 mod start;
 mod view;
 mod kafka;
+mod kinesis;
+mod redis;
 mod declare;
 mod read;
 mod scalars;
@@ -19,11 +21,15 @@ pub(crate) use connection::{RawConnection, RawKafkaConnection, RawSaslMechanism,
 pub(crate) use documents::{
     Declaration, RawDeclaration, RawDocument, RawEntity, RawService, declarations, join_key_type,
 };
-pub(crate) use host::{RawDeadLetter, RawHost};
+pub(crate) use host::{RawDeadLetter, RawHost, RawOnlineStore};
 pub(crate) use kafka::{
     RawCreateTopic, RawGroupProtocol, RawKafkaOutput, RawKafkaSource, RawOptions, RawOutOfRange, RawTopic,
 };
+pub(crate) use kinesis::{
+    RawKinesisConnection, RawKinesisOutput, RawKinesisSource, RawLeases, RawStreamArn, RawStreamName,
+};
 pub(crate) use read::{Anything, MAX_PROBLEMS, Ordered, Read, Reader, Spanned};
+pub(crate) use redis::{RawAddresses, RawRedisConnection, RawRedisTlsFiles};
 pub(crate) use scalars::{ByteSize, Instant, Micros, Name};
 pub(crate) use source::{RawFormat, RawSource};
 pub(crate) use start::RawStart;

@@ -73,6 +73,11 @@ impl<'a> Reader<'a> {
         Spot::new(self.file, range)
     }
 
+    /// Whether the value that is being read stands below a key.
+    pub(crate) fn is_below(&self, key: &str) -> bool {
+        self.path.iter().any(|above| above == key)
+    }
+
     /// Where the reader is: "`view.transform.limits`"; at the root of a document "the file".
     fn path(&self) -> String {
         if self.path.is_empty() { "the file".to_owned() } else { format!("`{}`", self.path.join(".")) }

@@ -8,7 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::declare::{raw_choice, raw_mapping};
 use super::kafka::RawKafkaSource;
-use super::read::{Anything, Ordered, Read, Reader, Spanned};
+use super::kinesis::RawKinesisSource;
+use super::read::{Ordered, Read, Reader, Spanned};
 use super::scalars::{ByteSize, Instant, Micros, Name};
 use super::start::RawStart;
 use crate::diagnostic::Code;
@@ -20,21 +21,21 @@ raw_mapping! {
         /// Unique among sources.
         required name: Spanned<Name>,
         /// Clients push events over HTTP: `push: {}`.
-        optional push: Option<Spanned<RawPush>>,
+        optional push: Option<Spanned<RawEmpty>>,
         /// Events are the lines of a file.
         optional file: Option<Spanned<RawFileSource>>,
         /// Events are the records of Kafka topics.
         optional kafka: Option<Spanned<RawKafkaSource>>,
-        /// A Kinesis stream; not in this build yet.
-        optional kinesis: Option<Spanned<Anything>>,
+        /// Events are the records of a Kinesis stream. Such a source needs `batch`.
+        optional kinesis: Option<Spanned<RawKinesisSource>>,
         /// How payloads are read; `json` unless said otherwise.
         optional format: Option<Spanned<RawFormat>>,
         /// The columns, in order, each with its type.
         required schema: Spanned<Ordered<RawColumn>>,
         /// The column that holds the event time: a timestamp of the schema, or `_ingest_time`.
         required timestamp_field: Spanned<Name>,
-        /// Where a view without a position of its own begins. `latest` for push and Kafka sources, `earliest` for
-        /// files, unless said otherwise.
+        /// Where a view without a position of its own begins. `earliest` for files, `latest` for all
+        /// others, unless said otherwise.
         optional start: Option<Spanned<RawStart>>,
         /// How late events may be before time windows close without them.
         optional watermark_delay_threshold: Option<Micros>,
@@ -90,11 +91,11 @@ raw_choice! {
     } later { "avro", "protobuf" }
 }
 
-/// `push: {}`, or `push:` alone.
+/// `push: {}`, or `push:` alone: a choice that needs no further words.
 #[derive(Debug, Clone)]
-pub(crate) struct RawPush;
+pub(crate) struct RawEmpty;
 
-impl Read for RawPush {
+impl Read for RawEmpty {
     const NULL_IS_ABSENT: bool = false;
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -217,13 +218,13 @@ fn parse_type(text: &str, node: &Node, reader: &mut Reader<'_>) -> Option<DataTy
 const TYPE_PATTERN: &str = "^(bool|u?int(8|16|32|64)|float(32|64)|string|utf8|bytes|binary|timestamp|date|decimal(128)?\\(.*\\)|list<.*>|struct<.*>|map<.*>)$";
 const COLUMN_TYPE_PATTERN: &str = "^(bool|u?int(8|16|32|64)|float(32|64)|string|utf8|bytes|binary|timestamp(_s|_ms|_us)?|date|decimal(128)?\\(.*\\)|list<.*>|struct<.*>|map<.*>)(\\?| not null)?$";
 
-impl JsonSchema for RawPush {
+impl JsonSchema for RawEmpty {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Push".into()
+        "Empty".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

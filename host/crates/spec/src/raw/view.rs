@@ -7,7 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::declare::{raw_choice, raw_mapping};
 use super::kafka::RawKafkaOutput;
+use super::kinesis::RawKinesisOutput;
 use super::read::{Anything, Ordered, Read, Reader, Spanned};
+use super::redis::RawViewStore;
 use super::scalars::{ByteSize, Instant, Micros, Name};
 use super::source::RawType;
 use super::start::RawStart;
@@ -31,6 +33,8 @@ raw_mapping! {
         optional timestamp_field: Option<Spanned<Name>>,
         /// Whether rows go to the online store; `true` unless said otherwise.
         optional online: Option<Spanned<bool>>,
+        /// Where rows go and are read from; `online_store` of host.yaml unless said otherwise.
+        optional online_store: Option<Spanned<RawViewStore>>,
         /// Whether rows go to the offline store; `false` unless said otherwise. Stores nothing in this version.
         optional offline: Option<Spanned<bool>>,
         /// How long a row is served after its event time, such as `365d`; forever unless said otherwise.
@@ -117,8 +121,8 @@ raw_mapping! {
         optional file: Option<RawOutputFile>,
         /// A Kafka topic, one record for each row.
         optional kafka: Option<Spanned<RawKafkaOutput>>,
-        /// A Kinesis stream; not in this build yet.
-        optional kinesis: Option<Spanned<Anything>>,
+        /// A Kinesis stream, one record for each row.
+        optional kinesis: Option<Spanned<RawKinesisOutput>>,
         /// Whether records have feature values; `false` unless said otherwise.
         optional include_features: Option<Spanned<bool>>,
         /// The schema of records; `"1"` unless said otherwise.

@@ -19,11 +19,22 @@ pub(crate) enum Cover {
 }
 
 /// Parts of keys whose values nobody should see.
-const SECRET_WORDS: [&str; 9] =
-    ["password", "passwd", "passphrase", "secret", "token", "credential", "jaas", "pem", "private"];
+const SECRET_WORDS: [&str; 10] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "access_key",
+    "jaas",
+    "pem",
+    "private",
+];
 
 /// Keys below which settings of clients stand.
-const CLIENT_SETTINGS: [&str; 7] = ["options", "kafka", "kinesis", "security", "sasl", "tls", "connections"];
+const CLIENT_SETTINGS: [&str; 8] =
+    ["options", "kafka", "kinesis", "redis", "security", "sasl", "tls", "connections"];
 
 /// What a private key in PEM has on its first line.
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";
@@ -54,9 +65,16 @@ pub(crate) fn is_reference(text: &str) -> bool {
 /// Whether the value at the end of a path of keys is a secret that stands in the file.
 pub(super) fn is_secret(path: &[String], value: &Node, cover: Cover) -> bool {
     let key = path.last().map_or("", String::as_str);
+    if let NodeValue::List(items) = &value.value
+        && items.iter().any(
+            |item| matches!(&item.value, NodeValue::Scalar(scalar) if has_user(key, &scalar.text, cover)),
+        )
+    {
+        return true;
+    }
     if let NodeValue::Scalar(scalar) = &value.value {
         let text = scalar.text.as_str();
-        if text.contains(PRIVATE_KEY) || (key == "bootstrap_servers" && text.contains('@')) {
+        if text.contains(PRIVATE_KEY) || has_user(key, text, cover) {
             return true;
         }
         if text.is_empty() || is_reference(text) {
@@ -66,6 +84,12 @@ pub(super) fn is_secret(path: &[String], value: &Node, cover: Cover) -> bool {
     let among_settings = || path.iter().any(|key| CLIENT_SETTINGS.contains(&key.as_str()));
     // A name with a dot is no column.
     looks_secret(key) && (cover == Cover::Everywhere || key.contains('.') || among_settings())
+}
+
+/// Whether a text is an address or URL that somebody put a user into, and a password with it.
+fn has_user(key: &str, text: &str, cover: Cover) -> bool {
+    let is_place = || text.contains("://") || key.contains("address");
+    text.contains('@') && (key == "bootstrap_servers" || (cover == Cover::Everywhere && is_place()))
 }
 
 /// The file with these ranges covered; every byte stays where it was.

@@ -91,6 +91,31 @@ fn changed_topics_and_groups_open_a_source_anew() {
     check(old, &old.replace("linger.ms: 5", "linger.ms: 6"), Some((Effect::Restart, &["output_stream"])));
 }
 
+#[test]
+fn changed_streams_and_stores_restart_views() {
+    let old = include_str!("../good/kinesis.yaml");
+    for (from, to) in [
+        ("stream_name: drivers", "stream_name: riders"),
+        ("connection: aws\n", "connection: aws_alias\n"),
+        ("out_of_range: earliest", "out_of_range: latest"),
+        ("leases: { redis: { connection: cache } }", "leases: { alone: {} }"),
+    ] {
+        let new = old.replacen(from, to, 1);
+        assert_ne!(old, new, "{from}");
+        check(old, &new, Some((Effect::Restart, &["source"])));
+        let (before, after) = (plan(old), plan(&new));
+        let name = "driver_stats_stream";
+        assert!(reopens(&before.sources[name], &after.sources[name]), "{from}");
+    }
+    let embedded =
+        old.replacen("online_store: { redis: { connection: cache } }", "online_store: { embedded: {} }", 1);
+    check(old, &embedded, Some((Effect::Restart, &["online_store"])));
+    let unordered = old.replacen("ordered: false", "ordered: true", 1);
+    check(old, &unordered, Some((Effect::Restart, &["output_stream"])));
+    let start = old.replacen("2026-01-01T", "2026-02-01T", 1);
+    check(old, &start, Some((Effect::ServingOnly, &["start", "source"])));
+}
+
 /// Files with up to three sources, views and services, each in several versions.
 fn files() -> impl Strategy<Value = String> {
     let version = || prop::option::of(0..4_usize);

@@ -184,7 +184,7 @@ fn host_files_are_filled_in_from_the_environment() {
         (Path::new("conf/kept/here"), Path::new("conf/files"))
     );
     assert_eq!(plan.dead_letter, DeadLetterPlan::File("conf/${x}".into()));
-    let ConnectionPlan::Kafka(main) = &plan.connections["main"];
+    let ConnectionPlan::Kafka(main) = &plan.connections["main"] else { panic!("it is one to Kafka") };
     assert_eq!(main.options["client.id"], "a\nlisten: b");
     assert!(plan.serve_while_recovering);
     assert_eq!((plan.online_store.memory, plan.online_store.checkpoint_bytes), (1 << 30, 16 << 20));

@@ -130,7 +130,7 @@ fn host_file(text: &str) -> Result<HostPlan, Vec<Diagnostic>> {
 }
 
 fn kafka(plan: &HostPlan, name: &str) -> KafkaConnectionPlan {
-    let ConnectionPlan::Kafka(kafka) = &plan.connections[name];
+    let ConnectionPlan::Kafka(kafka) = &plan.connections[name] else { panic!("it is one to Kafka") };
     kafka.clone()
 }
 

@@ -12,5 +12,7 @@ mod documentation;
 mod good_files;
 mod hostile;
 mod kafka_files;
+mod kinesis_files;
 mod reading;
+mod redis_files;
 mod texts;

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use spec::check::{Report, check};
 use spec::diagnostic::render_text;
 use spec::files::Files;
-use spec::plan::{ConnectionPlan, DeadLetterPlan, HostPlan, KafkaConnectionPlan, Plan};
+use std::time::Duration;
+
+use spec::plan::{
+    ConnectionPlan, DeadLetterPlan, HostPlan, KafkaConnectionPlan, KinesisConnectionPlan, Plan,
+    RedisConnectionPlan, RedisMode,
+};
 
 /// An entity and a source.
 pub(crate) const BASE: &str = "\
@@ -29,7 +34,8 @@ view:
   features: { n: int64 }
 ";
 
-/// Settings with connections to two clusters, one of them under two names, and dead letters in the topic `letters`.
+/// Settings with connections to two Kafka clusters, one of them under two names, to Kinesis in two regions, one of them
+/// under two names, and to Redis; dead letters go to the topic `letters`.
 pub(crate) fn with_connections() -> HostPlan {
     let kafka = |servers: &str| {
         ConnectionPlan::Kafka(KafkaConnectionPlan {
@@ -39,7 +45,29 @@ pub(crate) fn with_connections() -> HostPlan {
             options: BTreeMap::new(),
         })
     };
-    let connections = [("main", "one:9092"), ("alias", "one:9092"), ("second", "two:9092")];
+    let kinesis = |region: &str| {
+        let region = Some(region.to_owned());
+        ConnectionPlan::Kinesis(KinesisConnectionPlan { region, ..KinesisConnectionPlan::default() })
+    };
+    let redis = RedisConnectionPlan {
+        addresses: vec!["one:6379".to_owned()],
+        mode: RedisMode::Single,
+        database: 0,
+        username: None,
+        password: None,
+        tls: None,
+        connect_timeout: Duration::from_secs(5),
+        response_timeout: Duration::from_secs(5),
+    };
+    let connections = [
+        ("main", kafka("one:9092")),
+        ("alias", kafka("one:9092")),
+        ("second", kafka("two:9092")),
+        ("aws", kinesis("eu-central-1")),
+        ("aws_alias", kinesis("eu-central-1")),
+        ("overseas", kinesis("us-east-1")),
+        ("cache", ConnectionPlan::Redis(redis)),
+    ];
     HostPlan {
         files_root: "/data".into(),
         dead_letter: DeadLetterPlan::Kafka {
@@ -47,10 +75,7 @@ pub(crate) fn with_connections() -> HostPlan {
             topic: "letters".into(),
             create: None,
         },
-        connections: connections
-            .into_iter()
-            .map(|(name, servers)| (name.to_owned(), kafka(servers)))
-            .collect(),
+        connections: connections.into_iter().map(|(name, plan)| (name.to_owned(), plan)).collect(),
         ..HostPlan::default()
     }
 }

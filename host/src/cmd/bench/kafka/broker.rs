@@ -115,6 +115,6 @@ impl Drop for Broker {
 }
 
 /// A port that is free now.
-pub(super) fn free_port() -> anyhow::Result<u16> {
+pub(in crate::cmd::bench) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -42,10 +42,21 @@ pub(super) fn throughput(results: &Results) -> Vec<Figure> {
             Side::PythonPeer { name, .. } => {
                 figures.push(less(&format!("CPU, {name}"), measured.cpu, null.cpu, "s/M", 5.0))
             }
-            Side::L1 { .. } | Side::L2 | Side::Null => {}
+            Side::Redis => figures.extend(with_redis(measured, &find(|side| *side == Side::L2Redis))),
+            Side::L1 { .. } | Side::L2 | Side::L2Redis | Side::Null => {}
         }
     }
     figures
+}
+
+fn with_redis(ours: &Measured, by_hand: &Measured) -> [Figure; 3] {
+    let against = format!("L2 + Redis: {:.0} events/s", by_hand.rate);
+    [
+        Figure::times_at_least("Redis store: events/s", ours.rate, "events/s", against, by_hand.rate, 0.9),
+        Figure::times_at_most("Redis store: CPU", ours.cpu, "s/M", "L2 + Redis", by_hand.cpu, 1.1),
+        Figure::plain("Redis store: CPU of Redis", ours.store_cpu, "s/M", "L2 + Redis")
+            .against("L2 + Redis", by_hand.store_cpu),
+    ]
 }
 
 fn engine(name: &str, theirs: &Measured, ours: &Measured) -> [Figure; 3] {

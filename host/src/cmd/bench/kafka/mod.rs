@@ -6,6 +6,8 @@
 //! | L2 | decodes the event with `serde_json` into a struct, formats the record and its header by hand |
 //! | null store | everything that `host run` does but for the online store, which forgets its rows |
 //! | embedded store | `host run` |
+//! | L2 + Redis | as L2, and before records go out, writes the same fields and bytes as the host to Redis |
+//! | Redis store | `host run` with Redis as its online store |
 //! | peers | commands that read the topic `KAFKA_INPUT` of the broker `KAFKA_BOOTSTRAP` and write `KAFKA_OUTPUT` |
 //!
 //! Each is a process of its own, this binary executed again: its processor time and memory are read from outside,
@@ -36,6 +38,8 @@ use super::service::folder;
 pub(super) use part::run_part;
 
 use broker::Broker;
+pub(super) use broker::free_port;
+pub(super) use process::Usage;
 
 /// Partitions of every topic.
 const PARTITIONS: u16 = 4;
@@ -49,6 +53,8 @@ struct Stage {
     component: Vec<u8>,
     /// Topics to delete at the end.
     input: Vec<String>,
+    /// Where `redis-server` is, if not on `PATH`.
+    redis_server: Option<PathBuf>,
 }
 
 impl Stage {
@@ -87,6 +93,7 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         folder,
         component: bench.guests.bytes("ad_impressions")?,
         input: Vec::new(),
+        redis_server: bench.kafka.redis_server.clone(),
     };
     let wants =
         |name: &str| bench.kafka.only.is_empty() || bench.kafka.only.iter().any(|wanted| wanted == name);

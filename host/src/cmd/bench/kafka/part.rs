@@ -30,7 +30,11 @@ fn by_hand(args: &RelayArgs) -> anyhow::Result<()> {
     relay(
         &Cluster::new(&args.bootstrap),
         &Relay {
-            work: if args.ready_made { Work::ReadyMade } else { Work::ByHand },
+            work: match &args.redis {
+                _ if args.ready_made => Work::ReadyMade,
+                Some(address) => Work::ByHandWithRedis { address: address.clone() },
+                None => Work::ByHand,
+            },
             input: args.input.clone(),
             output: args.output.clone(),
             producer: settings(&args.producer)?,

@@ -10,9 +10,9 @@ const TICKS: f64 = 100.0;
 
 /// What a process and everything that it has started used so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Usage {
+pub(in crate::cmd::bench) struct Usage {
     /// Seconds of processor time.
-    pub(super) seconds: f64,
+    pub(in crate::cmd::bench) seconds: f64,
     /// The most memory that each occupied at any time, summed; bytes.
     pub(super) peak_bytes: f64,
     /// What they occupy now; bytes.
@@ -21,7 +21,7 @@ pub(super) struct Usage {
 
 impl Usage {
     /// Of a process and its descendants, those that have ended included.
-    pub(super) fn of(root: u32) -> Self {
+    pub(in crate::cmd::bench) fn of(root: u32) -> Self {
         let mut processes = BTreeMap::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok())

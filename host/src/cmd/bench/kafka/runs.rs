@@ -8,6 +8,7 @@ use connectors::kafka::limit::{Load, generate};
 use super::watch::{Measured, Running, watch};
 use super::{PARTITIONS, Stage, own_binary, views};
 use crate::cmd::bench::Bench;
+use crate::cmd::bench::redis_server::RedisServer;
 
 /// Users in the first topic.
 const FEW_USERS: u64 = 50_000;
@@ -27,6 +28,10 @@ pub(super) enum Side {
     Null,
     /// This host, with so many users.
     Embedded { users: u64 },
+    /// The work by hand, rows in Redis.
+    L2Redis,
+    /// This host with Redis as its store.
+    Redis,
     /// Another engine on a virtual machine.
     JvmPeer { name: String, command: String },
     /// Another engine in Python.
@@ -43,6 +48,8 @@ impl Side {
             Self::Null => "null store".to_owned(),
             Self::Embedded { users: FEW_USERS } => "embedded store, 50 k users".to_owned(),
             Self::Embedded { .. } => "embedded store, 1 M users".to_owned(),
+            Self::L2Redis => "L2 + Redis, by hand".to_owned(),
+            Self::Redis => "Redis store".to_owned(),
             Self::JvmPeer { name, .. } | Self::PythonPeer { name, .. } => name.clone(),
         }
     }
@@ -56,6 +63,8 @@ impl Side {
             Self::Null => "null",
             Self::Embedded { users: FEW_USERS } => "embedded",
             Self::Embedded { .. } => "embedded-many",
+            Self::L2Redis => "l2-redis",
+            Self::Redis => "redis",
             Self::JvmPeer { .. } | Self::PythonPeer { .. } => "peers",
         }
     }
@@ -101,12 +110,13 @@ pub(super) fn measure(bench: &Bench, stage: &mut Stage) -> anyhow::Result<Result
             }
             let measured = run(stage, &topics, side, &format!("{number}-{round}"))?;
             anstream::eprintln!(
-                "  {:<28} {:>9.0} events/s  {:.2} s/M  with what is put off {:.2}  broker {:.2}  peak {:.0} MiB  others {:.2} cores",
+                "  {:<28} {:>9.0} events/s  {:.2} s/M  with what is put off {:.2}  broker {:.2}  redis {:.2}  peak {:.0} MiB  others {:.2} cores",
                 side.name(),
                 measured.rate,
                 measured.cpu,
                 measured.settled_cpu,
                 measured.broker_cpu,
+                measured.store_cpu,
                 measured.peak,
                 measured.others
             );
@@ -126,6 +136,8 @@ fn sides(bench: &Bench) -> anyhow::Result<Vec<Side>> {
         Side::Embedded { users: FEW_USERS },
         Side::Embedded { users: MANY_USERS },
         Side::L1 { header: false },
+        Side::L2Redis,
+        Side::Redis,
     ];
     let parse = |text: &String| {
         let (name, command) = text.split_once('=').context("a peer is given as NAME=COMMAND")?;
@@ -156,9 +168,21 @@ fn run(stage: &Stage, topics: &Topics, side: &Side, number: &str) -> anyhow::Res
     let ends = stage.cluster.ends(&output, PARTITIONS)?;
     let (events, from) =
         if side.is_peer() { (topics.events * WARM, topics.events * WARM / 2) } else { (topics.events, 0) };
+    // A new one for each turn: the other side's rows would be newer.
+    let mut redis = None;
+    let program = stage.redis_server.as_ref();
     let mut running = match side {
-        Side::L1 { header } => relay(stage, &output, topics, true, *header)?,
-        Side::L2 => relay(stage, &output, topics, false, true)?,
+        Side::L1 { header } => relay(stage, &output, topics, &relay_args(true, *header))?,
+        Side::L2 => relay(stage, &output, topics, &[])?,
+        Side::L2Redis => {
+            let server = redis.get_or_insert(RedisServer::start(program, &stage.empty(&format!("r-{output}"))?, None)?);
+            relay(stage, &output, topics, &["--redis", &server.address])?
+        }
+        Side::Redis => {
+            let server = redis.get_or_insert(RedisServer::start(program, &stage.empty(&format!("r-{output}"))?, None)?);
+            let store = views::Store::Redis { address: &server.address };
+            views::start(stage, &output, store, &topics.few, &output)?.0
+        }
         Side::Null => views::start(stage, &output, views::Store::Null, &topics.few, &output)?.0,
         Side::Embedded { users } => {
             let input = if *users == FEW_USERS { &topics.few } else { &topics.many };
@@ -174,24 +198,25 @@ fn run(stage: &Stage, topics: &Topics, side: &Side, number: &str) -> anyhow::Res
             Running::start(name, shell, &stage.empty(&output)?)?
         }
     };
-    let measured = watch(&mut running, &ends, stage.broker.process, events, from)?;
+    let store = redis.as_ref().map(RedisServer::process);
+    let measured = watch(&mut running, &ends, stage.broker.process, store, events, from)?;
     drop(running);
+    drop(redis);
     stage.cluster.delete(&[&output])?;
     // The broker deletes for a while.
     std::thread::park_timeout(std::time::Duration::from_secs(2));
     Ok(measured)
 }
 
-fn relay(stage: &Stage, output: &str, topics: &Topics, ready: bool, header: bool) -> anyhow::Result<Running> {
+fn relay_args(ready: bool, header: bool) -> Vec<&'static str> {
+    let args = [ready.then_some("--ready-made"), (!header).then_some("--no-header")];
+    args.into_iter().flatten().collect()
+}
+
+fn relay(stage: &Stage, output: &str, topics: &Topics, args: &[&str]) -> anyhow::Result<Running> {
     let mut command = Command::new(own_binary()?);
     command.args(["bench-part", "relay", "--bootstrap", &stage.cluster.bootstrap]);
-    command.args(["--input", &topics.few, "--output", output]);
-    if ready {
-        command.arg("--ready-made");
-    }
-    if !header {
-        command.arg("--no-header");
-    }
+    command.args(["--input", &topics.few, "--output", output]).args(args);
     Running::start("the loop", command, &stage.empty(output)?)
 }
 
@@ -210,6 +235,7 @@ fn middle(rounds: &[Measured]) -> Measured {
         cpu: of(|round| round.cpu),
         settled_cpu: of(|round| round.settled_cpu),
         broker_cpu: of(|round| round.broker_cpu),
+        store_cpu: of(|round| round.store_cpu),
         peak: of(|round| round.peak),
         others: of(|round| round.others),
     }

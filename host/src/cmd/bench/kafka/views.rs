@@ -14,28 +14,33 @@ use crate::cmd::bench::service::{ad_view, is_ready};
 
 /// Whether rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Store {
+pub(super) enum Store<'a> {
     /// Forgotten.
     Null,
     /// In the embedded store.
     Embedded,
+    /// In Redis.
+    Redis {
+        /// Where, `host:port`.
+        address: &'a str,
+    },
 }
 
 /// Starts a host on a folder of its own.
 pub(super) fn start(
     stage: &Stage,
     name: &str,
-    store: Store,
+    store: Store<'_>,
     input: &str,
     output: &str,
 ) -> anyhow::Result<(Running, u16)> {
     let folder = stage.empty(name)?;
-    write(&folder, stage, input, output)?;
+    write(&folder, stage, store, input, output)?;
     let port = free_port()?;
     let mut command = Command::new(own_binary()?);
     match store {
         Store::Null => command.args(["bench-part", "null-store"]),
-        Store::Embedded => command.arg("run"),
+        Store::Embedded | Store::Redis { .. } => command.arg("run"),
     };
     command.args(["--views", "views", "--listen", &format!("127.0.0.1:{port}"), "--color", "never"]);
     command.current_dir(&folder);
@@ -56,13 +61,25 @@ pub(super) fn wait_until_ready(running: &mut Running, port: u16) -> anyhow::Resu
     Ok(())
 }
 
-fn write(folder: &Path, stage: &Stage, input: &str, output: &str) -> anyhow::Result<()> {
+fn write(
+    folder: &Path,
+    stage: &Stage,
+    store: Store<'_>,
+    input: &str,
+    output: &str,
+) -> anyhow::Result<()> {
+    let store = match store {
+        Store::Redis { address } => format!(
+            "  cache:\n    redis: {{ addresses: \"{address}\" }}\nonline_store:\n  redis: {{ connection: cache }}\n"
+        ),
+        Store::Null | Store::Embedded => String::new(),
+    };
     fs::create_dir_all(folder.join("views"))?;
     fs::write(folder.join("views/user_impression_counts.wasm"), &stage.component)?;
     fs::write(
         folder.join("host.yaml"),
         format!(
-            "connections:\n  main:\n    kafka: {{ bootstrap_servers: \"{}\", security: plaintext }}\n",
+            "connections:\n  main:\n    kafka: {{ bootstrap_servers: \"{}\", security: plaintext }}\n{store}",
             stage.cluster.bootstrap
         ),
     )?;

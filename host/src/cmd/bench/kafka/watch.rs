@@ -30,6 +30,8 @@ pub(super) struct Measured {
     pub(super) settled_cpu: f64,
     /// The broker's.
     pub(super) broker_cpu: f64,
+    /// That of the Redis that takes the rows; 0 without one.
+    pub(super) store_cpu: f64,
     /// The most memory that it occupied, MiB.
     pub(super) peak: f64,
     /// Processors that everything else on the machine kept busy. Far above 0.3 the figures are not clean.
@@ -91,6 +93,7 @@ struct Sample {
     done: u64,
     cpu: f64,
     broker: f64,
+    store: f64,
     machine: f64,
     own: f64,
 }
@@ -100,6 +103,7 @@ pub(super) fn watch(
     running: &mut Running,
     ends: &Ends,
     broker: Option<u32>,
+    store: Option<u32>,
     events: u64,
     from: u64,
 ) -> anyhow::Result<Measured> {
@@ -109,6 +113,7 @@ pub(super) fn watch(
         done,
         cpu: running.usage().seconds,
         broker: broker.map_or(0.0, |process| Usage::of(process).seconds),
+        store: store.map_or(0.0, |process| Usage::of(process).seconds),
         machine: machine_seconds(),
         own: own_seconds(),
     };
@@ -138,10 +143,12 @@ pub(super) fn watch(
         cpu: (last.cpu - first.cpu) / millions,
         settled_cpu: (settled.seconds - first.cpu) / millions,
         broker_cpu: (last.broker - first.broker) / millions,
+        store_cpu: (last.store - first.store) / millions,
         peak: settled.peak_bytes / f64::from(1 << 20),
         others: ((last.machine - first.machine)
             - (last.cpu - first.cpu)
             - (last.broker - first.broker)
+            - (last.store - first.store)
             - (last.own - first.own))
             / seconds,
     })

@@ -44,3 +44,4 @@ mod skip;
 mod tests;
 
 pub use format::JsonFormat;
+pub(crate) use number::decimal_of_text;

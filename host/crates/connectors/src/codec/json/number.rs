@@ -222,6 +222,11 @@ pub(super) fn power_of_ten(exponent: usize) -> u64 {
     }
 }
 
+/// The unscaled number of a decimal outside of JSON, such as in a store; `None` if the text is none that fits.
+pub(crate) fn decimal_of_text(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
+    decimal(text, precision, scale).ok()
+}
+
 /// The unscaled number of a decimal, from a text that follows JSON's grammar of numbers.
 pub(super) fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, Kind> {
     let mut cursor = Cursor::new(text, 0, text.len());

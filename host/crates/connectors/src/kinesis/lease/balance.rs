@@ -98,15 +98,14 @@ pub(super) fn balance(me: &str, hosts: usize, leases: &[(Partition, Standing<'_>
     if !is_all_taken || is_asking {
         return decision;
     }
-    let Some((donor, most)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return decision };
-    if most < mine + 2 {
-        return decision;
-    }
-    let idle = leases.iter().filter(
-        |(_, standing)| matches!(standing, Standing::Other { owner, wanted_by: None } if *owner == donor),
-    );
-    let asked = idle.take(((most - mine) / 2).min(ASK_AT_ONCE));
-    decision.ask = asked.map(|(partition, _)| (partition.clone(), donor.to_owned())).collect();
+    let idle = leases.iter().filter_map(|(partition, standing)| match standing {
+        Standing::Other { owner, wanted_by: None } => Some((partition, *owner)),
+        _ => None,
+    });
+    let donors = idle.clone().map(|(_, owner)| (counts[owner], owner));
+    let Some((most, donor)) = donors.max().filter(|(most, _)| *most >= mine + 2) else { return decision };
+    let asked = idle.filter(|(_, owner)| *owner == donor).take(((most - mine) / 2).min(ASK_AT_ONCE));
+    decision.ask = asked.map(|(partition, owner)| (partition.clone(), owner.to_owned())).collect();
     decision
 }
 
@@ -124,8 +123,9 @@ mod tests {
     /// who wants it. `-/b`: promised to b.
     #[track_caller]
     fn check(owners: &str, takes: usize, asks: usize) {
-        let leases: Vec<_> = owners.split(' ').enumerate();
-        let leases: Vec<(Partition, Standing<'_>)> = leases
+        let leases: Vec<(Partition, Standing<'_>)> = owners
+            .split(' ')
+            .enumerate()
             .map(|(index, text)| {
                 let (owner, wanted_by) = text.split_once('/').map_or((text, None), |(o, w)| (o, Some(w)));
                 let standing = match (owner, wanted_by) {
@@ -164,7 +164,8 @@ mod tests {
         check("b/a b b", 0, 0);
         check("b/a b/c b b", 0, 0);
         check("b/c b/c b b", 0, 1);
-        check("a/b a/b b b", 0, 0);
+        check("b/c b/c b/c b b", 0, 1);
+        check("a/b a b b", 0, 0);
         check("-/b -/b", 0, 0);
         check("- -/b", 1, 0);
     }

@@ -56,18 +56,19 @@ impl Leases {
                 Arc::new(RedisTable::open(connection, shared, &options.project, &options.source)?)
             }
         };
-        Ok(Self::with_table(options, table, lister))
+        let beat = BEAT.min(options.duration / BEATS);
+        Ok(Self::with_table(options, table, lister, beat))
     }
 
     pub(super) fn with_table(
         options: LeaseOptions,
         table: Arc<dyn LeaseTable>,
         lister: Arc<dyn ShardLister>,
+        beat: Duration,
     ) -> Arc<Self> {
         // A host that was started again is another one: what its predecessor held has to run out, as nobody knows
         // whether that lives.
         let me = format!("{}#{:016x}", options.instance, RandomState::new().hash_one(&options.instance));
-        let beat = BEAT.min(options.duration / BEATS);
         let inner = Inner {
             metrics: options.shared.metrics().leases(&options.source),
             state: Mutex::new(State::new(me, table.is_shared(), options.duration, beat)),

@@ -14,23 +14,23 @@ use crate::kinesis::position;
 
 /// How far everybody is in one shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Progress {
+pub(super) struct Progress {
     /// The sequence number at which the shard began when it was first leased; another one says that the stream was made
     /// anew, and that the positions mean other records.
-    pub starting: Option<String>,
+    pub(super) starting: Option<String>,
     /// What the shard was split or merged from.
-    pub parents: Vec<String>,
+    pub(super) parents: Vec<String>,
     /// Through where every view has everything.
-    pub group: Option<Position>,
+    pub(super) group: Option<Position>,
     /// Each view that is known here, also those that no host runs at the moment.
-    pub views: BTreeMap<String, ViewProgress>,
+    pub(super) views: BTreeMap<String, ViewProgress>,
     /// When a reader was at the tip, microseconds since the epoch.
-    pub seen: Option<i64>,
+    pub(super) seen: Option<i64>,
 }
 
 impl Progress {
     /// Whether every view has everything that the shard will ever have.
-    pub fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         self.group == Some(position::end())
     }
 

@@ -14,6 +14,8 @@ pub struct Shard {
     pub starting: String,
     /// Sequence number at which it ends; `None` = it is open.
     pub ending: Option<String>,
+    /// The first and the last hash key of its records.
+    pub hash_keys: (u128, u128),
 }
 
 impl Shard {

@@ -6,7 +6,8 @@
 //! 2. Changed rows are listed, which takes each shard's lock for moments, and sorted by key.
 //! 3. Each is written as it is by then. A row that changed since step 1 is newer than the position says; replaying the
 //!    events between does not change it.
-//! 4. All of it becomes durable, or none. If none, the rows are changed rows again.
+//! 4. Whoever notes something elsewhere that these positions rest on does so; then all of it becomes durable, or none. If
+//!    none, the rows are changed rows again.
 //! 5. Positions are published and whoever asked is called: sources may forget what lies before.
 //!
 //! Writers go on meanwhile; rows that are being written stay in memory until they are durable.
@@ -50,7 +51,9 @@ impl Core {
             return Ok(0);
         }
         self.sort(&mut changed);
-        let result = self.disk.commit(bytes, |sink| self.write_all(sink, &facts, &doomed, &changed));
+        let result = self
+            .prepare()
+            .and_then(|()| self.disk.commit(bytes, |sink| self.write_all(sink, &facts, &doomed, &changed)));
         self.release(changed.iter().copied(), result.is_ok());
         if let Err(failure) = result {
             self.counters.checkpoint_failed(&failure);
@@ -63,6 +66,10 @@ impl Core {
             callback();
         }
         Ok(doomed.len())
+    }
+
+    fn prepare(&self) -> Result<(), Failure> {
+        self.preparations.lock().expect("a list of preparations").iter().try_for_each(|prepare| prepare())
     }
 
     /// Takes back that rows are durable. Waits for a checkpoint that is being made: it may hold a later position.

@@ -23,6 +23,9 @@ use super::writer::Scratch;
 /// Called after each checkpoint.
 type Callback = Box<dyn Fn() + Send + Sync>;
 
+/// Called before positions become durable.
+pub(super) type Preparation = Box<dyn Fn() -> Result<(), Failure> + Send + Sync>;
+
 /// The parts, in the order of a row's way.
 pub(super) struct Core {
     pub(super) views: Views,
@@ -37,6 +40,7 @@ pub(super) struct Core {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ledger: Ledgers,
     pub(super) callbacks: Mutex<Vec<Callback>>,
+    pub(super) preparations: Mutex<Vec<Preparation>>,
     pub(super) counters: Counters,
     pub(super) disk: Disk,
     /// What a test wants to happen, once, between a look-up on disk and its use.
@@ -75,6 +79,7 @@ impl Core {
             clock: options.clock,
             ledger,
             callbacks: Mutex::default(),
+            preparations: Mutex::default(),
             counters: Counters::default(),
             disk,
             #[cfg(test)]

@@ -21,7 +21,7 @@
 //! **Reading order.** Bytes: `key`, `row`, `encode`, `version`, `record`. Memory: `index`, `slab`, `shard`,
 //! `table`. What is known of
 //! views: `meta`, `views`, `ledger`. Disk: `disk` (the only one that names the engine), `lock`. What happens: `writer`,
-//! `reader`, `checkpoint`, `sweep`, `control`. `store` is what others see.
+//! `reader`, `rows`, `checkpoint`, `sweep`, `control`. `store` is what others see.
 
 pub mod bench;
 mod checkpoint;
@@ -37,6 +37,7 @@ mod options;
 mod reader;
 mod record;
 mod row;
+mod rows;
 mod index;
 mod slab;
 mod shard;
@@ -52,5 +53,6 @@ mod writer;
 mod tests;
 
 pub use options::EmbeddedOptions;
+pub use rows::{EntityRow, Walked};
 pub use statistics::Statistics;
 pub use store::EmbeddedStore;

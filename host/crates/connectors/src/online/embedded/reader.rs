@@ -29,7 +29,7 @@ impl Core {
             )));
         }
         let Some(row_set) = self.views.find(view, &self.ledger) else { return Ok(vec![None; keys.len()]) };
-        let mut projection = Projection { view, features, row_set: &row_set, of_schema: Vec::new() };
+        let mut projection = Projection::new(view, features, &row_set);
         let mut key = Vec::new();
         keys.iter()
             .map(|values| {
@@ -87,7 +87,7 @@ impl Core {
 }
 
 /// Requested features, found by name in rows of whatever schema.
-struct Projection<'a> {
+pub(super) struct Projection<'a> {
     view: &'a ViewRef,
     features: &'a [usize],
     row_set: &'a RowSet,
@@ -100,9 +100,13 @@ struct Mapping {
     features: Vec<Option<usize>>,
 }
 
-impl Projection<'_> {
+impl<'a> Projection<'a> {
+    pub(super) fn new(view: &'a ViewRef, features: &'a [usize], row_set: &'a RowSet) -> Self {
+        Self { view, features, row_set, of_schema: Vec::new() }
+    }
+
     /// `None` if the row is damaged.
-    fn values(&mut self, row: &[u8]) -> Option<Vec<Value>> {
+    pub(super) fn values(&mut self, row: &[u8]) -> Option<Vec<Value>> {
         let schema = schema_number(row)?;
         let known = self.of_schema.iter().position(|(number, _)| *number == schema);
         let known = match known {

@@ -14,6 +14,7 @@ use model::view::{ViewRef, ViewShape};
 use super::control;
 use super::core::Core;
 use super::options::EmbeddedOptions;
+use super::rows::{EntityRow, Walked};
 use super::statistics::Statistics;
 
 /// The embedded online store. Dropping it without [`EmbeddedStore::close`] is what a crash does: what no checkpoint has
@@ -42,6 +43,13 @@ impl EmbeddedStore {
     /// checkpoint thread and must neither wait for a checkpoint nor register another.
     pub fn on_checkpoint(&self, callback: Box<dyn Fn() + Send + Sync>) {
         self.core.callbacks.lock().expect("a list of callbacks").push(callback);
+    }
+
+    /// Registers something to call in each checkpoint, when it is known which positions become durable with it, and before
+    /// they do: for those who note elsewhere what these positions rest on. If it fails, so does the checkpoint, which is
+    /// tried again. It is called on the checkpoint thread and must not wait for a checkpoint.
+    pub fn before_checkpoint(&self, prepare: Box<dyn Fn() -> Result<(), Failure> + Send + Sync>) {
+        self.core.preparations.lock().expect("a list of preparations").push(prepare);
     }
 
     /// How the store is doing.
@@ -76,6 +84,24 @@ impl EmbeddedStore {
             removed += self.core.checkpoint()?;
         }
         Ok(removed)
+    }
+
+    /// Shows all rows of a view that were written before this call, tombstones included, in the order of their keys; until
+    /// `visit` answers `false`. Makes a checkpoint first.
+    pub fn rows(
+        &self,
+        view: &ViewRef,
+        visit: &mut dyn FnMut(EntityRow) -> Result<bool, Failure>,
+    ) -> Result<Walked, Failure> {
+        // What is only in memory is not found, so it goes to disk first.
+        self.core.checkpoint()?;
+        self.core.walk_rows(view, visit)
+    }
+
+    /// Whether a view has any row here. Makes a checkpoint first.
+    pub fn has_rows(&self, view: &ViewRef) -> Result<bool, Failure> {
+        let walked = self.rows(view, &mut |_| Ok(false))?;
+        Ok(walked != Walked::default())
     }
 
     /// Makes a last checkpoint. Later writes fail, reads go on. Closing twice does nothing.

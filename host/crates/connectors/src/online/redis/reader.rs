@@ -215,3 +215,6 @@ fn bytes(answer: &Answer) -> Option<&[u8]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

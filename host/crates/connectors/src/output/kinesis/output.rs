@@ -1,8 +1,8 @@
 //! The stream as the flow sees it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
@@ -14,6 +14,7 @@ use super::options::KinesisOutputOptions;
 use super::sender;
 use super::stream::{Emitter, Emitting, Slot};
 use super::summary;
+use crate::output::keeper::Keeper;
 
 /// How long opening waits for the stream to say what it is. Afterwards the sender asks on.
 const OPENING: Duration = Duration::from_secs(3);
@@ -27,7 +28,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub struct KinesisOutput {
     shared: Arc<Emitter>,
     /// Disconnected when the sender has ended.
-    ended: std::sync::Mutex<Receiver<()>>,
+    ended: Mutex<Receiver<()>>,
 }
 
 impl KinesisOutput {
@@ -37,6 +38,13 @@ impl KinesisOutput {
     /// Stops with words if the stream is missing, may not be used, or ignores partition keys that order rests on.
     pub fn open(options: KinesisOutputOptions) -> Result<Arc<Self>, Failure> {
         let keeper = options.keeper()?;
+        Self::start(options, keeper)
+    }
+
+    pub(super) fn start(
+        options: KinesisOutputOptions,
+        keeper: Box<dyn Keeper>,
+    ) -> Result<Arc<Self>, Failure> {
         let slot = match first_look(&options) {
             Ok(summary) => Slot::Open { max_record: summary.max_record },
             Err(failure) if failure.disposition == Disposition::Stop => return Err(failure),
@@ -50,7 +58,7 @@ impl KinesisOutput {
             sender::run(theirs).await;
             drop(ending);
         });
-        Ok(Arc::new(Self { shared, ended: std::sync::Mutex::new(ended) }))
+        Ok(Arc::new(Self { shared, ended: Mutex::new(ended) }))
     }
 }
 
@@ -106,7 +114,7 @@ impl Drop for KinesisOutput {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.news.notify_one();
-        let ended = self.ended.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         if self.shared.queue().len() > 0 {
             // It ends either way; what is not acknowledged by then is emitted again after the next start.
             let _ = ended.recv_timeout(CLOSING);

@@ -28,7 +28,8 @@ fn check_all(rig: &Rig, keys: &[String], value: &str) {
     assert!(answers.iter().all(|answer| *answer == Ok(bulk(value))), "{answers:?}");
 }
 
-/// A slot is set to move to another node, which has none of its keys yet.
+/// A slot is set to move to the third node, which has none of its keys yet. Always to the same one: two nodes that give
+/// each other slots quickly can end up each sure that a slot is the other's.
 struct Move<'a> {
     from: &'a Server,
     to: &'a Server,
@@ -37,8 +38,7 @@ struct Move<'a> {
 
 impl<'a> Move<'a> {
     fn begin(cluster: &'a Cluster, slot: u16) -> Self {
-        let from = cluster.owner(slot);
-        let to = cluster.servers[..3].iter().find(|server| server.port() != from.port()).unwrap();
+        let (from, to) = (cluster.owner(slot), &cluster.servers[2]);
         let slot = slot.to_string();
         let id = |server: &Server| server.ask::<String>(&["CLUSTER", "MYID"]);
         to.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]);
@@ -88,11 +88,11 @@ fn keys_go_to_the_nodes_that_hold_them() {
 fn a_moving_slot_is_followed() {
     let Some(cluster) = Cluster::start("a_moving_slot_is_followed") else { return };
     let rig = rig(&cluster);
-    let (one, two, three) = ("{a}1", "{a}2", "{a}3");
+    let (one, two, three) = ("{bar}1", "{bar}2", "{bar}3");
     let all = [one, two, three].map(str::to_owned);
     set_all(&rig, &all, "1");
     let changes = rig.nodes.changes();
-    let moving = Move::begin(&cluster, slot(b"a"));
+    let moving = Move::begin(&cluster, slot(b"bar"));
     moving.take(one);
     // One is there already (ASK), two is here still, three is made anew there, between the two.
     check_all(&rig, &all, "1");
@@ -142,7 +142,7 @@ fn slots_move_while_keys_are_written() {
         }
         round
     });
-    for tag in 0..40 {
+    for tag in (0..40).filter(|tag| cluster.owner(slot(tag.to_string().as_bytes())).port() != cluster.servers[2].port()) {
         let moving = Move::begin(&cluster, slot(tag.to_string().as_bytes()));
         for n in 0..4 {
             moving.take(&format!("{{{tag}}}{n}"));

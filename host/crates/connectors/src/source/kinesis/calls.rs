@@ -1,4 +1,4 @@
-//! The four questions that a source asks Kinesis, and the client that asks them.
+//! The questions that readers ask Kinesis, and the client that asks them.
 //!
 //! Each is asked once; whoever asks knows when to ask again, and from where. What comes of a question is told to those
 //! who watch the connection.
@@ -45,17 +45,6 @@ pub(super) struct Answer {
     pub(super) behind: i64,
 }
 
-/// A shard as the stream names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub(super) shard: crate::kinesis::lease::Shard,
-    /// The first and the last hash key that are its own.
-    pub(super) hash_keys: (u128, u128),
-}
-
-/// Shards of the stream, and what to ask with for more.
-pub(super) type ListedPage = (Vec<Listed>, Option<String>);
-
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Refusal {
@@ -73,9 +62,6 @@ impl From<Trouble> for Refusal {
 
 /// Asks Kinesis about one stream.
 pub(super) trait Calls: Send + Sync {
-    /// The first page of shards, or the one behind `next`.
-    fn list(&self, next: Option<String>) -> BoxFuture<'_, Result<ListedPage, Refusal>>;
-
     /// An iterator over a shard.
     fn iterator<'a>(&'a self, shard: &'a str, start: &'a Start) -> BoxFuture<'a, Result<String, Refusal>>;
 
@@ -133,20 +119,6 @@ impl Kinesis {
 }
 
 impl Calls for Kinesis {
-    fn list(&self, next: Option<String>) -> BoxFuture<'_, Result<ListedPage, Refusal>> {
-        Box::pin(async move {
-            let question = self.client().await?.list_shards();
-            // A page is asked for by its token alone.
-            let question = match next {
-                Some(_) => question.set_next_token(next),
-                None => question.set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone()),
-            };
-            let answer = self.heard(question.send().await).await?;
-            let shards = answer.shards.unwrap_or_default().into_iter().map(listed).collect();
-            Ok((shards, answer.next_token.filter(|token| !token.is_empty())))
-        })
-    }
-
     fn iterator<'a>(&'a self, shard: &'a str, start: &'a Start) -> BoxFuture<'a, Result<String, Refusal>> {
         Box::pin(async move {
             let question = self.client().await?.get_shard_iterator();
@@ -160,10 +132,8 @@ impl Calls for Kinesis {
                     .shard_iterator_type(ShardIteratorType::AtTimestamp)
                     .timestamp(milliseconds(*micros)),
             };
-            let question = question
-                .shard_id(shard)
-                .set_stream_name(self.name.clone())
-                .set_stream_arn(self.arn.clone());
+            let question =
+                question.shard_id(shard).set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone());
             let answer = self.heard(question.send().await).await?;
             answer.shard_iterator.ok_or_else(|| unexpected("an answer has no iterator"))
         })
@@ -200,27 +170,6 @@ impl Calls for Kinesis {
             let hours = hours.and_then(|hours| u32::try_from(hours).ok());
             Ok(HOUR * hours.ok_or_else(|| unexpected("an answer has no retention"))?)
         })
-    }
-}
-
-fn listed(shard: aws_sdk_kinesis::types::Shard) -> Listed {
-    let keys = shard.hash_key_range.map(|range| (range.starting_hash_key.parse(), range.ending_hash_key.parse()));
-    let (starting, ending) = shard
-        .sequence_number_range
-        .map(|range| (range.starting_sequence_number, range.ending_sequence_number))
-        .unwrap_or_default();
-    let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
-    Listed {
-        shard: crate::kinesis::lease::Shard {
-            id: shard.shard_id,
-            parents: parents.into_iter().flatten().collect(),
-            starting,
-            ending,
-        },
-        hash_keys: match keys {
-            Some((Ok(first), Ok(last))) => (first, last),
-            _ => (0, u128::MAX),
-        },
     }
 }
 

@@ -15,16 +15,18 @@ use super::calls::{Answer, Calls, MOST_RECORDS, Start};
 use super::gap::{self, GoOn, OutOfRange, Tip};
 use super::inbox::{Inbox, Item};
 use super::lineage::Lineage;
-use super::lister::Lister;
 use super::setback::{Asked, MADE_ANEW, Setback, keeps_iterator, pause};
 use super::standing::{Reading, Standing};
 use super::stretch::{self, Stretch};
 use super::turns::Turns;
-use crate::kinesis::position::{self, ShardPosition};
 use crate::kinesis::SourceMetrics;
+use crate::kinesis::position::{self, ShardPosition};
 
 /// How often a child looks whether its parents are finished.
 const LOOK_FOR_PARENTS: Duration = Duration::from_millis(50);
+
+/// What a shard takes in within a millisecond at most: a thousand bytes, and a record, which costs memory beside them.
+const BYTES_PER_MILLISECOND: usize = 1_300;
 
 /// How long to wait after something went wrong, at first and at most.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +47,6 @@ pub(super) struct Core {
     pub(super) out_of_range: OutOfRange,
     pub(super) calls: Arc<dyn Calls>,
     pub(super) lineage: Arc<dyn Lineage>,
-    pub(super) lister: Arc<Lister>,
     pub(super) standing: Arc<Standing>,
     pub(super) turns: Turns,
     pub(super) pauses: Pauses,
@@ -70,8 +71,8 @@ pub(super) struct Fetcher {
     pub(super) tip_was_told: bool,
     /// When the reader was opened.
     pub(super) began: Instant,
-    /// What the last answer cost in memory.
-    pub(super) last_weight: Option<usize>,
+    /// When the last answer came, and how many milliseconds it was behind.
+    pub(super) answered: Option<(Instant, i64)>,
     /// What went wrong in a row.
     pub(super) failures: u32,
 }
@@ -104,7 +105,7 @@ impl Fetcher {
             from_tip: false,
             tip_was_told: false,
             began: Instant::now(),
-            last_weight: None,
+            answered: None,
             failures: 0,
         }
     }
@@ -174,7 +175,7 @@ impl Fetcher {
         if let Some(turn) = core.turns.next(&self.partition) {
             sleep_until(turn.into()).await;
         }
-        let mut room = self.inbox.room(self.last_weight.map(|weight| weight * 2)).await;
+        let mut room = self.inbox.room(self.expected()).await;
         sleep_until(core.turns.take(&self.partition, Instant::now()).into()).await;
         let answer = match core.calls.records(&iterator).await {
             Ok(answer) => answer,
@@ -187,8 +188,7 @@ impl Fetcher {
         let weight = stretch::weight_of(&answer.records);
         core.turns.gave(&self.partition, stretch::bytes_of(&answer.records), Instant::now());
         room.shrink(weight);
-        // A shard that is behind gives all it can; what the first answer of one at the tip needed says nothing.
-        self.last_weight = (!answer.records.is_empty() || self.last_weight.is_some()).then_some(weight);
+        self.answered = Some((Instant::now(), answer.behind));
         self.reading.is_behind(answer.behind);
         if self.from_tip {
             self.from_tip = false;
@@ -199,9 +199,9 @@ impl Fetcher {
         let Answer { records, next, behind } = answer;
         let is_at_tip = is_at_tip(behind, records.len(), self.began.elapsed());
         if !records.is_empty() {
-            let hash_keys = core.lister.hash_keys(&self.partition);
-            let stretch =
-                Stretch::new(records, self.at.as_ref(), hash_keys).map_err(Setback::Stop)?;
+            let shard = core.lineage.shard(&self.partition);
+            let hash_keys = shard.map_or((0, u128::MAX), |shard| shard.hash_keys);
+            let stretch = Stretch::new(records, self.at.as_ref(), hash_keys).map_err(Setback::Stop)?;
             if let Some(stretch) = stretch {
                 core.metrics.records.inc_by(stretch.len() as u64);
                 core.metrics.bytes.inc_by(stretch.bytes());
@@ -227,6 +227,13 @@ impl Fetcher {
             self.inbox.put(self.lane, Item::Tip);
         }
         Ok(Outcome::GoOn)
+    }
+
+    /// Bytes that the next answer may need: a shard takes in so much in a second at most.
+    fn expected(&self) -> Option<usize> {
+        let (at, behind) = self.answered?;
+        let milliseconds = at.elapsed().as_millis().saturating_add(u128::try_from(behind).unwrap_or(0));
+        usize::try_from(milliseconds).ok()?.checked_mul(BYTES_PER_MILLISECOND)
     }
 
     /// Where an iterator has to begin.

@@ -74,7 +74,8 @@ mod tests {
 
     #[track_caller]
     fn check(policy: OutOfRange, tip: Option<(u64, Option<&str>)>, expected: GoOn) {
-        let wanted = position::of_record("49590338271490256608559692538361571095921575989136588898", 2).unwrap();
+        let wanted =
+            position::of_record("49590338271490256608559692538361571095921575989136588898", 2).unwrap();
         let tip = tip.map(|(hours_ago, last)| Tip {
             at: NOW.minus(Duration::from_secs(hours_ago * 3600)).0,
             last: last.map(|sequence| position::of_record(sequence, 0).unwrap()),

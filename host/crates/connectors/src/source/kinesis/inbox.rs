@@ -18,8 +18,8 @@ const ROOM: u32 = 32 * 1024;
 /// Kilobytes that an answer is expected to have at most: ten megabytes, and what ten thousand records cost beside.
 const MOST: u32 = 13 * 1024;
 
-/// Kilobytes that an answer is expected to have at least.
-const LEAST: u32 = 64;
+/// Kilobytes that an answer is expected to have at least: what comes in between two turns.
+const LEAST: u32 = 256;
 
 /// Answers of one shard that wait. With one, fetching would stand still while it is decoded; more only need memory.
 const DEPTH: usize = 2;

@@ -119,7 +119,10 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Number and value of the next field; `Some(None)` at the end, `None` where the message is not readable.
-    #[expect(clippy::option_option, reason = "the outer one is for `?`: a message that is broken has no next field")]
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is for `?`: a message that is broken has no next field"
+    )]
     fn next(&mut self) -> Option<Option<(u64, Value<'a>)>> {
         if self.rest.is_empty() {
             return Some(None);

@@ -26,7 +26,6 @@ mod gap;
 mod inbox;
 mod kpl;
 mod lineage;
-mod lister;
 mod reader;
 mod setback;
 mod source;

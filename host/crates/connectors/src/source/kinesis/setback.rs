@@ -104,7 +104,10 @@ impl Fetcher {
             // by beginning behind the last record.
             Ok(Start::Time(_)) => self.from_tip = true,
             Ok(Start::At(sequence)) => {
-                return Err(format!("record {sequence} is unknown there ({}), so that {MADE_ANEW}", trouble.text));
+                return Err(format!(
+                    "record {sequence} is unknown there ({}), so that {MADE_ANEW}",
+                    trouble.text
+                ));
             }
             _ => self.tell(trouble),
         }

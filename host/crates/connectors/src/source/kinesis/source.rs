@@ -14,11 +14,10 @@ use super::calls::{Calls, Kinesis};
 use super::fetcher::{Core, PAUSES};
 use super::gap::OutOfRange;
 use super::lineage::Lineage;
-use super::lister::Lister;
 use super::reader::KinesisReader;
 use super::standing::Standing;
 use super::turns::{GRANTED, Turns};
-use crate::kinesis::lease::{LeaseOptions, LeasePlace, Leases, ShardLister};
+use crate::kinesis::lease::{LeaseOptions, LeasePlace, Leases, StreamShards};
 use crate::kinesis::position;
 use crate::kinesis::{Connection, Shared, Stream};
 
@@ -72,8 +71,8 @@ impl KinesisSource {
         let runtime = shared.runtime.clone();
         let metrics = shared.metrics().source(&name);
         let connection_name = connection.name.clone();
+        let shards = StreamShards::new(shared.clone(), connection.clone(), stream.clone());
         let calls: Arc<dyn Calls> = Arc::new(Kinesis::new(connection, stream, shared.clone()));
-        let lister = Arc::new(Lister::new(name.clone(), connection_name.clone(), Arc::clone(&calls)));
         let lease_options = LeaseOptions {
             project,
             source: name.clone(),
@@ -82,14 +81,13 @@ impl KinesisSource {
             duration: lease_duration,
             shared,
         };
-        let leases = Leases::open(lease_options, Arc::clone(&lister) as Arc<dyn ShardLister>)?;
+        let leases = Leases::open(lease_options, Arc::new(shards))?;
         let core = Core {
             name,
             connection: connection_name,
             out_of_range,
             calls,
             lineage: Arc::clone(&leases) as Arc<dyn Lineage>,
-            lister,
             standing: Arc::new(Standing::new(metrics.clone())),
             turns: Turns::new(GRANTED),
             pauses: PAUSES,

@@ -94,7 +94,8 @@ impl Stretch {
                 }
             }
         }
-        let stretch = covers.map(|covers| Self { records, marks, events, keys, taken: 0, covers, unreadable });
+        let stretch =
+            covers.map(|covers| Self { records, marks, events, keys, taken: 0, covers, unreadable });
         Ok(stretch)
     }
 
@@ -118,7 +119,8 @@ impl Stretch {
         let start = self.taken;
         let end = self.cut(budget);
         let events = &self.events[start..end];
-        let bytes: usize = events.iter().map(|event| self.payload(event).len() + self.key_length(event)).sum();
+        let bytes: usize =
+            events.iter().map(|event| self.payload(event).len() + self.key_length(event)).sum();
         let mut data = Vec::with_capacity(bytes);
         let mut payloads = Vec::with_capacity(events.len());
         let mut times = Vec::with_capacity(events.len());
@@ -236,8 +238,9 @@ fn unpack(
     for (sub, part) in packed.records.iter().enumerate().skip(skip) {
         if is_divided {
             let explicit = part.hash_key.and_then(|place| kpl::explicit_hash(packed.hash_keys[place]));
-            let hash = explicit
-                .unwrap_or_else(|| *hashes[part.key].get_or_insert_with(|| kpl::hash_of(packed.keys[part.key])));
+            let hash = explicit.unwrap_or_else(|| {
+                *hashes[part.key].get_or_insert_with(|| kpl::hash_of(packed.keys[part.key]))
+            });
             if !(lowest..=highest).contains(&hash) {
                 continue;
             }

@@ -24,8 +24,7 @@ pub(super) struct Pace {
 
 /// What Kinesis grants: five questions and two megabytes a second. An answer of ten megabytes is followed by five
 /// seconds in which the shard refuses.
-pub(super) const GRANTED: Pace =
-    Pace { between: Duration::from_millis(200), bytes_per_second: 2_000_000.0 };
+pub(super) const GRANTED: Pace = Pace { between: Duration::from_millis(200), bytes_per_second: 2_000_000.0 };
 
 /// When each shard may be asked again.
 #[derive(Debug)]

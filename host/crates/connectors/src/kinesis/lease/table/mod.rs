@@ -23,27 +23,27 @@ pub(super) use redis::RedisTable;
 
 /// Who has a lease, and the how manieth change that is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Token {
+pub(super) struct Token {
     /// Who; `None` = it is free.
-    pub owner: Option<String>,
+    pub(super) owner: Option<String>,
     /// Rises with each change.
-    pub counter: u64,
+    pub(super) counter: u64,
 }
 
 /// What is written down of a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Row {
+pub(super) struct Row {
     /// Who has it.
-    pub token: Token,
+    pub(super) token: Token,
     /// Who is to have it next.
-    pub wanted_by: Option<String>,
+    pub(super) wanted_by: Option<String>,
     /// How far everybody is.
-    pub progress: Progress,
+    pub(super) progress: Progress,
 }
 
 /// A change of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// Writes a row if its token is this. A new owner fulfills the wish.
     Put {
         /// The shard.
@@ -84,7 +84,7 @@ pub enum Change {
 ///
 /// [`LeaseTable::change`] does each change whole or not at all, one after the other, none between what another host does to
 /// the same row; those of one call need not happen together. A call that fails may have done any of them.
-pub trait LeaseTable: Send + Sync {
+pub(super) trait LeaseTable: Send + Sync {
     /// Whether other hosts use it, too.
     fn is_shared(&self) -> bool;
 

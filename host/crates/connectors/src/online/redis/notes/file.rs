@@ -20,8 +20,18 @@ pub(super) struct Contents {
     pub(super) store: Option<String>,
     /// By the key of the mark.
     pub(super) tracks: BTreeMap<String, Track>,
+    /// Through where each view and partition was acknowledged.
+    pub(super) through: BTreeMap<Lane, Position>,
     /// What was lost and is not read again yet.
     pub(super) lost: BTreeMap<Lane, Option<Position>>,
+}
+
+impl Contents {
+    /// As it is written: with fewer batches.
+    pub(super) fn condensed(&self) -> Self {
+        let tracks = self.tracks.iter().map(|(key, track)| (key.clone(), track.condensed())).collect();
+        Self { store: self.store.clone(), tracks, through: self.through.clone(), lost: self.lost.clone() }
+    }
 }
 
 /// The path of a connection's file.
@@ -79,12 +89,12 @@ fn render(contents: &Contents) -> Value {
             json!({"key": key, "acknowledged": track.acknowledged, "lanes": lanes})
         })
         .collect();
-    let lost: Vec<Value> = contents
-        .lost
-        .iter()
-        .map(|(lane, to)| json!({"view": lane.view, "partition": lane.partition.as_str(), "to": position(to)}))
-        .collect();
-    json!({"format": FORMAT, "store": contents.store, "marks": tracks, "lost": lost})
+    let row = |lane: &Lane, to: &Option<Position>| {
+        json!({"view": lane.view, "partition": lane.partition.as_str(), "to": position(to)})
+    };
+    let through: Vec<Value> = contents.through.iter().map(|(lane, through)| row(lane, &Some(*through))).collect();
+    let lost: Vec<Value> = contents.lost.iter().map(|(lane, to)| row(lane, to)).collect();
+    json!({"format": FORMAT, "store": contents.store, "marks": tracks, "through": through, "lost": lost})
 }
 
 fn parse(value: &Value) -> Option<Contents> {
@@ -102,6 +112,9 @@ fn parse(value: &Value) -> Option<Contents> {
             track.lanes.insert(parse_lane(lane)?, entries);
         }
         contents.tracks.insert(mark.get("key")?.as_str()?.to_owned(), track);
+    }
+    for through in value.get("through")?.as_array()? {
+        contents.through.insert(parse_lane(through)?, position(through.get("to")?)??);
     }
     for lost in value.get("lost")?.as_array()? {
         contents.lost.insert(parse_lane(lost)?, position(lost.get("to")?)?);
@@ -141,6 +154,7 @@ mod tests {
         contents.tracks.insert("mark".into(), track);
         contents.lost.insert(lane("1"), Some(Position::from_u64(3)));
         contents.lost.insert(lane("2"), None);
+        contents.through.insert(lane("0"), Position::from_u64(90));
         write(&path, &contents).unwrap();
         write(&path, &contents).unwrap();
         assert_eq!(read(&path).unwrap(), Some(contents));

@@ -5,22 +5,22 @@
 //! written behind each batch, a number that rises, proves by its presence that everything before it is there. Whoever finds
 //! a lower mark than was acknowledged knows which batches are gone ([`track`]), and their sources are read again.
 //!
-//! The same is true of a crash of host and Redis together. So a position becomes durable only *after* the file says which
-//! mark proves it: [`Notes::flush`] writes the file first and advances the ledger then. Each second, and when a checkpoint
-//! is asked for.
+//! Host and Redis may also crash together, and then nobody knows what was acknowledged behind the last writing of the file
+//! (each second, and with checkpoints). So the file also says through where each view and partition had come, and whoever
+//! opens it sets the ledger back to there; a view's partition is in the file before its first position is in the ledger.
 
 mod file;
 mod track;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_core::future::BoxFuture;
 use model::batch::FeatureBatch;
 use model::error::Failure;
-use model::online::Ledger;
+use model::online::{Ledger, Starts};
 use model::position::{Partition, Position};
 use tokio::sync::oneshot;
 
@@ -48,10 +48,8 @@ pub(super) struct Notes {
 #[derive(Default)]
 struct State {
     contents: Contents,
-    /// Through where each view and partition was acknowledged.
-    through: HashMap<Lane, Position>,
-    /// Acknowledged, but the file does not say so yet.
-    pending: HashMap<Lane, Position>,
+    /// Views and partitions that stand in the file.
+    filed: HashSet<Lane>,
     /// Losses of which the hook has not heard.
     untold: BTreeMap<Lane, Option<Position>>,
     hook: Option<Arc<LossHook>>,
@@ -91,7 +89,9 @@ impl Notes {
     ) -> Result<Self, Failure> {
         let path = file::path(directory, connection);
         let contents = file::read(&path)?.unwrap_or_default();
-        let state = State { untold: contents.lost.clone(), contents, ..State::default() };
+        set_back(&contents, &*ledger)?;
+        let filed = contents.through.keys().cloned().collect();
+        let state = State { untold: contents.lost.clone(), contents, filed, ..State::default() };
         Ok(Self {
             path,
             connection: connection.to_owned(),
@@ -122,8 +122,7 @@ impl Notes {
             if state.replaced.is_some() && !self.path.exists() {
                 tracing::warn!(connection = self.connection, "taking the store in Redis as it is");
                 state.contents = Contents::default();
-                state.through.clear();
-                state.pending.clear();
+                state.filed.clear();
                 state.untold.clear();
                 state.replaced = None;
             }
@@ -134,8 +133,6 @@ impl Notes {
             };
             state.replaced = replaced;
             if replaced.is_some() {
-                // Positions must not become durable on the word of another store.
-                state.pending.clear();
                 drop(state);
                 return self.check_store();
             }
@@ -172,11 +169,12 @@ impl Notes {
         for (lane, to) in lost {
             self.metrics.view(&lane.view).losses.inc();
             let to = state.contents.lost.get(&lane).map_or(to, |before| (*before).min(to));
-            state.pending.remove(&lane);
-            match to {
-                Some(to) => state.through.insert(lane.clone(), to),
-                None => state.through.remove(&lane),
-            };
+            if let Some(to) = to {
+                state.contents.through.insert(lane.clone(), to);
+            } else {
+                state.contents.through.remove(&lane);
+                state.filed.remove(&lane);
+            }
             state.contents.lost.insert(lane.clone(), to);
             state.untold.insert(lane, to);
         }
@@ -235,32 +233,50 @@ impl Notes {
         self.wakes.notify_all();
     }
 
-    /// Redis has acknowledged a batch: all of `marks`, each the key of a mark and its number, stand behind its rows.
-    pub(super) fn acknowledge(&self, batch: &FeatureBatch, marks: &[(String, u64)]) {
+    /// Redis has acknowledged a batch: all of `marks`, each the key of a mark and its number, stand behind its rows. Blocks
+    /// on the disk when a view's partition is seen for the first time.
+    pub(super) fn acknowledge(&self, batch: &FeatureBatch, marks: &[(String, u64)]) -> Result<(), Failure> {
         let lane = Lane { view: batch.view.name.clone(), partition: batch.partition.clone() };
         let first = batch.covers.first;
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let last = state.through.get(&lane).copied().filter(|last| *last < first);
-        let before = last.or_else(|| {
-            self.ledger.durable(&lane.view, &lane.partition).filter(|durable| *durable < first)
-        });
-        for (key, number) in marks {
-            if !state.contents.tracks.contains_key(key) {
-                state.contents.tracks.insert(key.clone(), track::Track::default());
+        let is_filed;
+        {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            if state.contents.lost.contains_key(&lane) {
+                drop(guard);
+                return self.check(&lane.view, &lane.partition);
             }
-            if let Some(track) = state.contents.tracks.get_mut(key) {
-                track.note(&lane, Entry { number: *number, before });
+            // After a rewind the last position is no place to go back to.
+            let last = state.contents.through.get(&lane).copied().filter(|last| *last < first);
+            let before = last.or_else(|| {
+                self.ledger.durable(&lane.view, &lane.partition).filter(|durable| *durable < first)
+            });
+            for (key, number) in marks {
+                if !state.contents.tracks.contains_key(key) {
+                    state.contents.tracks.insert(key.clone(), track::Track::default());
+                }
+                if let Some(track) = state.contents.tracks.get_mut(key) {
+                    track.note(&lane, Entry { number: *number, before });
+                }
             }
+            state.contents.through.insert(lane.clone(), batch.covers.through);
+            state.dirty = true;
+            is_filed = state.filed.contains(&lane);
         }
-        if !state.contents.lost.contains_key(&lane) {
-            state.through.insert(lane.clone(), batch.covers.through);
-            state.pending.insert(lane, batch.covers.through);
+        if !is_filed {
+            self.flush()?;
         }
-        state.dirty = true;
+        // Under the lock: what is found to be lost meanwhile is set back by others, who must have the last word.
+        let state = self.lock();
+        if state.contents.lost.contains_key(&lane) {
+            drop(state);
+            return self.check(&lane.view, &lane.partition);
+        }
+        self.ledger.advance(&lane.view, &lane.partition, &batch.covers.through);
+        Ok(())
     }
 
-    /// Writes the file and advances the ledger, soon; the future ends when that is done.
+    /// Writes the file soon; the future ends when that is done.
     pub(super) fn request_flush(&self) -> BoxFuture<'static, Result<(), Failure>> {
         let (sender, receiver) = oneshot::channel();
         {
@@ -309,7 +325,7 @@ impl Notes {
             if let Err(failure) = &flushed
                 && !was_failing
             {
-                tracing::warn!(connection = self.connection, "failed to {failure}; positions stay where they are");
+                tracing::warn!(connection = self.connection, "failed to {failure}; trying until it works");
             }
             was_failing = flushed.is_err();
             for sender in asked {
@@ -339,40 +355,45 @@ impl Notes {
         self.wakes.notify_all();
     }
 
-    /// Writes the file; what it says is durable then.
+    /// Writes the file.
     fn flush(&self) -> Result<(), Failure> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (contents, pending) = {
+        let contents = {
             let mut state = self.lock();
             if !state.dirty || state.replaced.is_some() {
                 return Ok(());
             }
             state.dirty = false;
-            let all = &state.contents;
-            let tracks = all.tracks.iter().map(|(key, track)| (key.clone(), track.condensed())).collect();
-            let contents = Contents { store: all.store.clone(), tracks, lost: all.lost.clone() };
-            (contents, state.pending.clone())
+            state.contents.condensed()
         };
-        if let Err(failure) = file::write(&self.path, &contents) {
-            self.lock().dirty = true;
-            return Err(failure);
-        }
-        // Under the lock: what was found to be lost meanwhile must not become durable.
+        let written = file::write(&self.path, &contents);
         let mut state = self.lock();
-        for (lane, through) in pending {
-            match state.pending.get(&lane) {
-                None => continue,
-                Some(latest) if *latest == through => {
-                    state.pending.remove(&lane);
-                }
-                Some(_) => {}
-            }
-            self.ledger.advance(&lane.view, &lane.partition, &through);
+        match &written {
+            Ok(()) => state.filed = contents.through.into_keys().collect(),
+            Err(_) => state.dirty = true,
         }
-        Ok(())
+        written
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Takes back from the ledger what may have been acknowledged behind the last writing of the file.
+fn set_back(contents: &Contents, ledger: &dyn Ledger) -> Result<(), Failure> {
+    let mut views: BTreeMap<&str, Starts> = BTreeMap::new();
+    for (lane, through) in &contents.through {
+        let view = ledger.view(&lane.view)?;
+        // A view that was rewound to later has not been through what it skipped.
+        let began = view.started.get(&lane.partition).copied().flatten();
+        let through = began.map_or(*through, |began| began.max(*through));
+        if view.online.get(&lane.partition).is_some_and(|online| *online > through) {
+            views.entry(&lane.view).or_default().insert(lane.partition.clone(), Some(through));
+        }
+    }
+    views.into_iter().try_for_each(|(view, to)| ledger.set_back(view, &to))
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@
 --       5 "1" if rows have deadlines, 6 number of features, 7 number of rows of which is to be told what was held,
 --       then the features' fields, then the rows to be told of (from 1, ascending),
 --       then of each row: version, time, deadline (where rows have them), each feature
--- Returns whether the caller's claim stands (1 or 0), and then of each row that was late or is to be told of: the row,
---       the outcome (0 late, 1 taken, 2 the same), and version and time that were held.
+-- Returns whether the caller's claim stands (1 or 0), and then of each row that was not taken or is to be told of: the
+--       row, the outcome (0 late, 1 taken, 2 the same), and version and time that were held.
 
 local token, instance = ARGV[1], ARGV[2]
 local features, told_rows = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -36,7 +36,7 @@ local width = features + 2 + (view.expires and 1 or 0)
 local answer, size = { stands and 1 or 0 }, 1
 for row = 1, #KEYS - 2 do
   local outcome, held, time = take(view, KEYS[row + 2], ARGV, at)
-  if outcome == LATE or told[row] then
+  if outcome ~= TAKEN or told[row] then
     answer[size + 1], answer[size + 2], answer[size + 3], answer[size + 4] = row, outcome, held, time
     size = size + 4
   end

@@ -40,6 +40,11 @@ impl Claim {
         }
     }
 
+    /// Who claims.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// Whether the claim was granted.
     pub(super) fn is_granted(&self) -> bool {
         self.state == State::Granted

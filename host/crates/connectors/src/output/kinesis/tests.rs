@@ -1,1 +1,0 @@
-//! Order, repeats and limits, against a server of our own.

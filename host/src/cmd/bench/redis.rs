@@ -1,0 +1,241 @@
+//! Rows into Redis, and features out of it: against a plain pipelined client, and against Feast.
+//!
+//! | figure | what is done |
+//! |---|---|
+//! | plain client | one connection, pipelines of 512 HSET of the very bytes that the store has written, no comparison |
+//! | store, claimed / compared | the online store alone, which decides at home under its claim, or inside Redis for each row |
+//! | whole path | `host run`: file → WebAssembly → Redis |
+//! | reads | `host run` on one core, eight connections and Redis on the other |
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use connectors::online::embedded::{EmbeddedOptions, EmbeddedStore};
+use connectors::online::redis::{RedisStore, RedisStoreOptions};
+use connectors::redis::{Connection, RedisMetrics, Shared, limit};
+use futures_util::future::try_join_all;
+use model::online::{Ledger, OnlineStore};
+use tokio::runtime::Runtime;
+
+use super::Bench;
+use super::figure::{Figure, count, percentile};
+use super::flow::write_events;
+use super::read::{Reads, reads};
+use super::record::impressions;
+use super::redis_server::RedisServer;
+use super::service::{Service, ad_view, folder};
+
+/// Batches under way at a time, as the flow has them of one partition.
+const IN_FLIGHT: usize = 4;
+
+pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let program = bench.kafka.redis_server.as_ref();
+    let rounds = if bench.quick { 1 } else { bench.kafka.rounds };
+    let (mut plain, mut claimed, mut compared, mut whole) = (Sums::default(), Sums::default(), Sums::default(), Sums::default());
+    for round in 0..rounds {
+        let folder = folder()?;
+        let server = RedisServer::start(program, &folder.path().join("store"), None)?;
+        claimed.add("store, claimed", round, store(bench, &server, folder.path(), true)?);
+        // The very bytes that the store has written, written again.
+        plain.add("plain client", round, by_hand(bench, &server)?);
+        drop(server);
+        let server = RedisServer::start(program, &folder.path().join("again"), None)?;
+        compared.add("store, compared", round, store(bench, &server, folder.path(), false)?);
+        drop(server);
+        let server = RedisServer::start(program, &folder.path().join("whole"), None)?;
+        whole.add("file → WASM → Redis", round, whole_path(bench, &server, folder.path())?);
+    }
+    let (plain, claimed, compared, whole) = (plain.middle(), claimed.middle(), compared.middle(), whole.middle());
+    let limit = format!("plain client: {:.0} rows/s, {:.2} µs of Redis a row", plain.rate, plain.redis);
+    let against = |name: &str, run: &Run, times| {
+        let name = format!("{name}: rows/s");
+        [
+            Figure::times_at_least(name, run.rate, "rows/s", limit.clone(), plain.rate, times),
+        ]
+    };
+    let mut figures = vec![Figure::plain("plain pipelined client: rows/s", plain.rate, "rows/s", "")];
+    figures.extend(against("file → WASM → Redis, the only writer", &whole, 0.8));
+    figures.extend(against("store alone, the only writer", &claimed, 0.8));
+    figures.extend(against("store alone, every row compared", &compared, 0.45));
+    for (name, run) in [("plain client", &plain), ("claimed", &claimed), ("compared", &compared), ("whole path", &whole)] {
+        let beside = format!("and {:.2} µs of this side", run.own);
+        figures.push(Figure::plain(format!("CPU of Redis a row, {name}"), run.redis, "µs", beside));
+    }
+    if let Some(python) = &bench.kafka.feast_python {
+        let theirs = feast(bench, python)?;
+        let against = format!("Feast's writer, 1,000 rows a call: {theirs:.0} rows/s");
+        figures.push(Figure::times_at_least("file → WASM → Redis against Feast", whole.rate, "rows/s", against, theirs, 10.0));
+    }
+    figures.extend(read(bench)?);
+    Ok(figures)
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// Rows a second.
+    rate: f64,
+    /// Microseconds of Redis' processor time a row.
+    redis: f64,
+    /// The same of the side that writes.
+    own: f64,
+}
+
+/// One side's rounds.
+#[derive(Default)]
+struct Sums(Vec<Run>);
+
+impl Sums {
+    fn add(&mut self, name: &str, round: u32, run: Run) {
+        let Run { rate, redis, own } = run;
+        anstream::eprintln!("  {name:<22} {round} {rate:>9.0} rows/s  redis {redis:.2} µs  own {own:.2} µs a row");
+        self.0.push(run);
+    }
+
+    fn middle(&self) -> Run {
+        let of = |value: fn(&Run) -> f64| percentile(&mut self.0.iter().map(value).collect::<Vec<_>>(), 0.5);
+        Run { rate: of(|run| run.rate), redis: of(|run| run.redis), own: of(|run| run.own) }
+    }
+}
+
+/// Measures something that writes so many rows, in this process.
+fn timed(server: &RedisServer, rows: u64, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Run> {
+    let (redis, own, started) = (server.processor_seconds(), own_seconds(), Instant::now());
+    work()?;
+    let elapsed = started.elapsed().as_secs_f64();
+    let a_row = |seconds: f64| seconds * 1e6 / count(rows);
+    Ok(Run {
+        rate: count(rows) / elapsed,
+        redis: a_row(server.processor_seconds() - redis),
+        own: a_row(own_seconds() - own),
+    })
+}
+
+fn own_seconds() -> f64 {
+    super::kafka::Usage::of(std::process::id()).seconds
+}
+
+fn connection(server: &RedisServer) -> Connection {
+    Connection::plain("bench", &server.address)
+}
+
+/// The store alone: batches of 1,000 rows of 50,000 entities.
+fn store(bench: &Bench, server: &RedisServer, folder: &Path, claims: bool) -> anyhow::Result<Run> {
+    let batches = bench.scaled(1000).max(10);
+    let runtime = Runtime::new()?;
+    let name = if claims { "claimed" } else { "compared" };
+    let clock = Arc::new(crate::clock::SystemClock);
+    let ledger = EmbeddedStore::open(EmbeddedOptions::new(folder.join(name), clock.clone()))?;
+    let store = RedisStore::open(RedisStoreOptions {
+        project: "default".to_owned(),
+        connection: connection(server),
+        ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+        directory: folder.join(format!("{name}-marks")),
+        instance: "bench".to_owned(),
+        claims,
+        clock,
+        ..RedisStoreOptions::defaults(Shared::new(
+            runtime.handle().clone(),
+            RedisMetrics::detached(),
+            Arc::new(|_, _| {}),
+        ))
+    })?;
+    let write = |from: u64, to: u64| -> anyhow::Result<()> {
+        runtime.block_on(async {
+            let mut next = from;
+            while next < to {
+                let end = (next + IN_FLIGHT as u64).min(to);
+                let writes = (next..end)
+                    .map(|number| anyhow::Ok(store.write(Arc::new(impressions(number * 1000)?))))
+                    .collect::<anyhow::Result<Vec<_>>>()?;
+                try_join_all(writes).await?;
+                next = end;
+            }
+            anyhow::Ok(())
+        })
+    };
+    // Every entity is there, and claimed.
+    let warm = 100;
+    write(0, warm)?;
+    let run = timed(server, batches * 1000, || write(warm, warm + batches))?;
+    store.close()?;
+    ledger.close()?;
+    Ok(run)
+}
+
+/// What is there is written again by a plain client.
+fn by_hand(bench: &Bench, server: &RedisServer) -> anyhow::Result<Run> {
+    let rows = limit::stored_rows(&connection(server), 50_000)?;
+    ensure!(!rows.is_empty(), "nothing was stored");
+    let wanted = bench.scaled(1000).max(10) * 1000;
+    timed(server, wanted, || Ok(limit::write_plain(&connection(server), &rows, wanted)?))
+}
+
+/// From the moment that the file appears until its last row is acknowledged.
+fn whole_path(bench: &Bench, server: &RedisServer, folder: &Path) -> anyhow::Result<Run> {
+    let events = bench.scaled(2_000_000).max(10_000);
+    let path = folder.join("events.ndjson");
+    write_events(&path, events)?;
+    let service = Service::start(None, |views| {
+        fs::write(views.with_file_name("host.yaml"), settings(server))?;
+        fs::write(views.join("ads.yaml"), ad_view("file: { path: events.ndjson, follow: true }", None))?;
+        fs::write(views.join("user_impression_counts.wasm"), bench.guests.bytes("ad_impressions")?)?;
+        Ok(())
+    })?;
+    let (redis, own, started) = (server.processor_seconds(), service.processor_seconds()?, Instant::now());
+    fs::rename(path, service.path("events.ndjson"))?;
+    loop {
+        let done = service.views()?.first().and_then(|view| view["rows_out"].as_u64()).unwrap_or(0);
+        if done >= events {
+            break;
+        }
+        ensure!(started.elapsed() < Duration::from_secs(600), "{done} of {events} rows after ten minutes");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let elapsed = started.elapsed().as_secs_f64();
+    Ok(Run {
+        rate: count(events) / elapsed,
+        redis: (server.processor_seconds() - redis) * 1e6 / count(events),
+        own: (service.processor_seconds()? - own) * 1e6 / count(events),
+    })
+}
+
+fn settings(server: &RedisServer) -> String {
+    format!(
+        "connections:\n  cache:\n    redis: {{ addresses: \"{}\" }}\nonline_store:\n  redis: {{ connection: cache }}\n",
+        server.address
+    )
+}
+
+/// Feast's own writer, on the same kind of rows.
+fn feast(bench: &Bench, python: &Path) -> anyhow::Result<f64> {
+    let folder = folder()?;
+    let server = RedisServer::start(bench.kafka.redis_server.as_ref(), &folder.path().join("redis"), None)?;
+    let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/redis/feast_writer.py"));
+    let said = Command::new(python)
+        .arg(&script)
+        .arg(&server.address)
+        .arg(fs::canonicalize(folder.path())?)
+        .output()
+        .with_context(|| format!("cannot start {}", python.display()))?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    let Some(rate) = text.lines().last().and_then(|line| line.trim().parse().ok()) else {
+        bail!("Feast's writer gave no figure; it said:\n{text}{}", String::from_utf8_lossy(&said.stderr));
+    };
+    Ok(rate)
+}
+
+fn read(bench: &Bench) -> anyhow::Result<[Figure; 2]> {
+    let folder = folder()?;
+    let server = RedisServer::start(bench.kafka.redis_server.as_ref(), folder.path(), Some(1))?;
+    let Reads { rate, busy, worst } = reads(bench, &settings(&server))?;
+    Ok([
+        Figure::at_least("read of one entity through Redis, host on one core, 8 connections", rate, "/s", 10_000.0)
+            .against(format!("Feast, Redis {}/s; the core was {:.0} % busy", super::read::FEAST, busy * 100.0), super::read::FEAST),
+        Figure::at_most("read of one entity through Redis, p99", worst, "ms", 2.0),
+    ])
+}

@@ -1,0 +1,47 @@
+//! kill -9 from stream to stream under load: nothing is lost, each user's records are in order. A checker in another
+//! language recomputes all of it.
+
+use std::thread;
+use std::time::Duration;
+
+use tests::Host;
+use tests::kinesis;
+
+use crate::kafka_job::{VIEW, vectors};
+use crate::kinesis_job::{Job, Load, ROWS, Shape};
+use crate::support::python;
+
+/// How often the host is killed: `MILLRACE_KILL_ROUNDS` for long runs.
+fn rounds() -> u64 {
+    std::env::var("MILLRACE_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+#[test]
+fn kill_kinesis_loses_nothing_and_keeps_the_order_of_each_key() {
+    if !kinesis::there() || !python() {
+        return;
+    }
+    let job = Job::new(&Shape::default());
+    let mut tail = job.tail();
+    let load = Load::new(&job);
+    load.during(|| {
+        for round in 0..rounds() {
+            let host = Host::start(&job.workspace);
+            job.emits(&host, &mut tail, usize::try_from(ROWS).unwrap(), "records come out");
+            if round % 3 == 1 {
+                let shards = job.client.open_shards(&job.source);
+                job.client.split(&job.source, &shards[usize::try_from(round).unwrap() % shards.len()].id);
+            }
+            // A different moment each time, in terms of work done rather than of time.
+            thread::park_timeout(Duration::from_millis(37 * (round % 11)));
+            host.kill();
+        }
+    });
+    let host = Host::start(&job.workspace);
+    let events = load.events();
+    job.emitted(&host, &mut tail, &events);
+    host.view_when(VIEW, "it has recovered", |view| view["state"] == "running");
+    let stored = vectors(&host);
+    assert!(host.stop().success());
+    job.check("again", &events, &stored);
+}
