@@ -76,7 +76,9 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Have a view of a running host take events again from a point on.
     Rewind(RewindArgs),
-    /// List the views of a running host, or what can be plugged in.
+    /// Move the rows of views from the embedded store to Redis, while the host is stopped.
+    MigrateStore(MigrateStoreArgs),
+    /// List the views of a running host, the connections of host.yaml, or what can be plugged in.
     List(ListArgs),
     /// Make up events that fit a source's schema.
     Generate(GenerateArgs),
@@ -135,7 +137,7 @@ pub(crate) struct ConfigArg {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  host check views\n  host check views --connect        also brokers, credentials, topics, rights, record sizes\n\n\
+    after_help = "Examples:\n  host check views\n  host check views --connect        also servers, credentials, topics, streams, rights, record sizes\n\n\
     Exit codes: 0 nothing found, 1 problems found, 2 wrong usage"
 )]
 pub(crate) struct CheckArgs {
@@ -150,7 +152,7 @@ pub(crate) struct CheckArgs {
     /// What counts as a problem beside errors.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) deny: Option<Deny>,
-    /// Also try every connection, topic and consumer group that the files name. Changes nothing there.
+    /// Also try every connection, topic, stream and consumer group that the files name. Changes nothing there.
     #[arg(long)]
     pub(crate) connect: bool,
 }
@@ -158,9 +160,9 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Looks at the data directory, free space, limits of the system and compilers for transforms; tries every \
-    connection of host.yaml, and every topic, group and output that the view files name, including rights to read and \
+    connection of host.yaml, and every topic, stream, group and output that the view files name, including rights to read and \
     write. Changes nothing; where a view asks for `exactly_once`, a transactional id of its own is tried, which stays known \
-    to the brokers for some days.\n\n\
+    to the brokers for some days; in Redis a key is written and removed again.\n\n\
     With --format json: an array of {check, subject, verdict, message, help}; verdicts: good, warning, error.\n\n\
     Exit codes: 0 no error, 1 errors found, 2 wrong usage"
 )]
@@ -283,9 +285,9 @@ pub(crate) struct GetArgs {
 #[command(
     after_help = "POINT is one of:\n  earliest                 the oldest event that the source still has\n  \
     latest                   what comes from now on; what lies between is skipped\n  \
-    committed                where the consumer group is\n  \
+    committed                where the consumer group is, or the leases\n  \
     2026-01-02T03:04:05Z     the first event that the source recorded then or later\n  \
-    1200                     the event with this number (a Kafka offset), in every partition\n  \
+    1200                     the event with this number (a Kafka offset; Kinesis has none), in every partition\n  \
     ads-0:1200,ads-1:0       these events; other partitions stay. `0:1200` for the only partition 0\n\n\
     The view takes those events again with its present transform, and emits them again in a new epoch, so that consumers \
     which drop repeats accept them. Rows stay until newer ones replace them. A host rewinds the partitions that it reads: \
@@ -300,6 +302,39 @@ pub(crate) struct RewindArgs {
     pub(crate) to: RewindTo,
     #[command(flatten)]
     pub(crate) url: UrlArg,
+    /// How the result looks.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Copies what the embedded store has of a view, with the versions that rows have: newer rows in Redis stay, so it \
+    can be repeated, and stopped in the middle. Then it notes that the view's rows are in Redis. Afterwards name the store in \
+    the view or in host.yaml, and start the host.\n\n\
+    Examples:\n  host migrate-store --view driver_hourly_stats --to cache\n  \
+    host migrate-store --view a --view b --to cache --views views --config host.yaml\n  \
+    host migrate-store --view a --to new_name --note-only     the same Redis under another name\n\n\
+    Exit codes: 0 all moved, 1 not all of it, 2 wrong usage"
+)]
+pub(crate) struct MigrateStoreArgs {
+    /// A view whose rows are moved; may be repeated.
+    #[arg(long = "view", value_name = "NAME", required = true)]
+    pub(crate) only: Vec<String>,
+    /// A connection of host.yaml, to Redis.
+    #[arg(long, value_name = "CONNECTION")]
+    pub(crate) to: String,
+    /// Move nothing: only note that the rows are there. `--to embedded` is possible then, too.
+    #[arg(long)]
+    pub(crate) note_only: bool,
+    /// Folder of view files.
+    #[arg(long, value_name = "DIR", default_value = "views", env = "HOST_VIEWS")]
+    pub(crate) views: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Where the host keeps its data; overrides `data_dir` of host.yaml.
+    #[arg(long, value_name = "DIR", env = "HOST_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// How the result looks.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
@@ -341,12 +376,16 @@ impl RewindTo {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  host list views              states, partitions and lag of a running host's views\n  \
-    host list streams            its Kafka sources: group, topics, partitions\n  host list sources            what this build can read"
+    host list streams            its sources that hosts share: Kafka groups, Kinesis leases\n  \
+    host list connections        what host.yaml declares, without secrets\n  \
+    host list sources            what this build can read"
 )]
 pub(crate) struct ListArgs {
     /// What to list.
     #[arg(value_enum)]
     pub(crate) what: ListWhat,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
     #[command(flatten)]
     pub(crate) url: UrlArg,
     /// How the result looks.
@@ -359,8 +398,10 @@ pub(crate) struct ListArgs {
 pub(crate) enum ListWhat {
     /// The views of a running host and how they are doing.
     Views,
-    /// The sources of a running host whose partitions hosts share: consumer group, topics, partitions.
+    /// The sources of a running host whose partitions hosts share: consumer group or leases, topics or stream, partitions.
     Streams,
+    /// The connections of host.yaml: kind and address.
+    Connections,
     /// Kinds of stream source in this build.
     Sources,
     /// Payload formats in this build.
@@ -422,7 +463,7 @@ pub(crate) enum SchemaOf {
 #[derive(Debug, Args)]
 #[command(after_help = "With --format json: an array of {figure, value, unit, against, ratio, goal, met}.")]
 pub(crate) struct BenchArgs {
-    /// Measure only this group [possible values: sandbox, decode, record, store, flow, push, read, swap, idle, kafka, redis].
+    /// Measure only this group [possible values: sandbox, decode, record, store, flow, push, read, swap, idle, kafka, kinesis, redis].
     pub(crate) group: Option<String>,
     /// How the result looks.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -437,9 +478,9 @@ pub(crate) struct BenchArgs {
     pub(crate) kafka: KafkaBenchArgs,
 }
 
-/// The servers and the peers of the groups `kafka` and `redis`.
+/// The servers and the peers of the groups `kafka`, `kinesis` and `redis`.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Groups kafka and redis")]
+#[command(next_help_heading = "Groups kafka, kinesis and redis")]
 pub(crate) struct KafkaBenchArgs {
     /// A broker that runs, without security.
     #[arg(long, value_name = "HOST:PORT")]
@@ -462,6 +503,9 @@ pub(crate) struct KafkaBenchArgs {
     /// Where `redis-server` is, for sides with Redis [default: on PATH].
     #[arg(long, value_name = "PATH")]
     pub(crate) redis_server: Option<PathBuf>,
+    /// Folder with an installed `kinesalite`, to start servers that speak Kinesis' protocol.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) kinesalite: Option<PathBuf>,
     /// A Python with `feast[redis]`, to measure Feast's own writer beside the host's.
     #[arg(long, value_name = "PATH")]
     pub(crate) feast_python: Option<PathBuf>,

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Build(args) => cmd::build::build(&args),
         Command::Get(args) => cmd::get::get(&args),
         Command::Rewind(args) => cmd::rewind::rewind(&args),
+        Command::MigrateStore(args) => cmd::migrate::migrate(&args),
         Command::List(args) => cmd::list::list(&args),
         Command::Generate(args) => cmd::generate::generate(&args),
         Command::Schema(args) => cmd::schema::schema(&args),

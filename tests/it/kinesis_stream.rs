@@ -205,7 +205,10 @@ fn packed_records_are_taken_apart() {
     job.client.pack(&job.source, &(8..10).map(event).collect::<Vec<_>>());
     let host = Host::start(&job.workspace);
     let mut tail = job.tail();
-    job.emits(&host, &mut tail, 10, "all come out");
+    eventually("all come out", || {
+        tail.look();
+        (tail.count() == 10).then_some(())
+    });
     let places = seen(&tail);
     let subs: BTreeSet<u64> = places
         .iter()
@@ -234,7 +237,8 @@ fn a_stream_that_was_made_anew_is_not_the_one_that_was_read() {
     if !kinesis::there() {
         return;
     }
-    let job = Job::new(&Shape::default());
+    // Kinesalite's streams claim to be older than they are.
+    let job = Job::new(&Shape { make: Make::Local, ..Shape::default() });
     let host = Host::start(&job.workspace);
     let mut tail = job.tail();
     let events = job.put(0..10);
@@ -285,7 +289,7 @@ fn forgotten(policy: &str) {
     if policy.ends_with("stop") {
         let view = host.view_when(VIEW, "it says what is missing", |view| view["state"] == "paused");
         let reason = view["reason"].as_str().unwrap();
-        assert!(reason.contains(&job.source) && reason.contains("host rewind"), "{reason}");
+        assert!(reason.contains("source `ads`") && reason.contains("host rewind"), "{reason}");
     } else {
         job.emitted(&host, &mut tail, &lost[5..]);
         assert_eq!(tail.count(), 15);

@@ -23,7 +23,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that only these may name: products, formats and engines stay behind one door each.
-const ONLY: [(&str, &[&str]); 10] = [
+const ONLY: [(&str, &[&str]); 12] = [
     ("wasmtime", &["wasm"]),
     ("wasmtime-wasi", &["wasm"]),
     ("wit-component", &["wasm"]),
@@ -31,6 +31,9 @@ const ONLY: [(&str, &[&str]); 10] = [
     ("fjall", &["connectors", "host"]),
     // The tests write and read topics as anybody else would.
     ("rdkafka", &["connectors", "tests"]),
+    // They look into a Redis, and break it, as anybody else would.
+    ("redis", &["connectors", "tests"]),
+    ("aws-sdk-kinesis", &["connectors"]),
     ("hyper", &["serve"]),
     ("clap", &["host"]),
     ("notify", &["host"]),

@@ -251,13 +251,13 @@ fn host(workspace: &Workspace) -> Command {
         }
     }
     let credentials = workspace.join("aws-credentials");
-    if !credentials.is_file() {
+    if credentials.is_file() {
+        command.env("AWS_SHARED_CREDENTIALS_FILE", credentials);
+    } else {
         command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+        command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     }
-    command
-        .env("AWS_SHARED_CREDENTIALS_FILE", credentials)
-        .env("AWS_CONFIG_FILE", workspace.join("aws-config"))
-        .env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<(), Stopped> {
     problems.extend(spec::check::missing_files(&project.report.plan));
     problems.extend(components(&project)?);
     if args.connect {
-        problems.extend(connect::problems(&project));
+        problems.extend(connect::problems(&project)?);
     }
     let failing = has_errors(&problems) || (args.deny.is_some() && !problems.is_empty());
     match args.format {

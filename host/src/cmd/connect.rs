@@ -7,52 +7,100 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use connectors::kafka::probe::{self, Depth, Expectation, Severity, probe};
-use connectors::kafka::{Connection, CreateTopic};
+use anyhow::Context;
+use connectors::finding::{self, Depth, Severity};
+use connectors::kafka::probe::Expectation;
+use connectors::kafka::{self, CreateTopic};
+use connectors::{kinesis, redis};
 use spec::diagnostic::{Code, Diagnostic, Spot};
 use spec::plan::{
     DeadLetterPlan, HostPlan, KafkaSourcePlan, OutputSink, SourceKind, SourcePlan, Start, ViewPlan,
 };
+use tokio::runtime::Handle;
 
 use crate::cmd::doctor::{Finding, Verdict};
 use crate::project::Project;
-use crate::running::{create_topic, kafka_connections};
+use crate::running::{create_topic, kafka_connections, kinesis_connections, redis_connections, stream_of};
 
-/// Things that are tried at the same time. Each waits for a broker most of the time.
+/// Things that are tried at the same time. Each waits for an answer most of the time.
 const AT_ONCE: usize = 8;
 
 /// Where progress is kept when the consumer group cannot be in a transaction.
 const PROGRESS_TOPIC: &str = "millrace-progress";
 
+/// Every connection of the settings, as its product's client takes it.
+struct Connections {
+    kafka: BTreeMap<String, kafka::Connection>,
+    kinesis: BTreeMap<String, kinesis::Connection>,
+    redis: BTreeMap<String, redis::Connection>,
+}
+
 /// One thing to try.
 struct Trial<'a> {
-    connection: &'a Connection,
-    /// What is expected of the cluster beyond letting us in.
-    expectation: Option<Expectation>,
+    attempt: Attempt<'a>,
     /// Where it is declared; `None` = in host.yaml.
     spot: Option<Spot>,
 }
 
+/// A connection, and what is expected of the other side beyond letting us in.
+enum Attempt<'a> {
+    Kafka(&'a kafka::Connection, Option<Expectation>),
+    Kinesis(&'a kinesis::Connection, Option<kinesis::probe::Expectation>),
+    Redis(&'a redis::Connection),
+}
+
+impl Attempt<'_> {
+    fn connection(&self) -> &str {
+        match self {
+            Self::Kafka(connection, _) => &connection.name,
+            Self::Kinesis(connection, _) => &connection.name,
+            Self::Redis(connection) => &connection.name,
+        }
+    }
+
+    fn product(&self) -> &'static str {
+        match self {
+            Self::Kafka(..) => "kafka",
+            Self::Kinesis(..) => "kinesis",
+            Self::Redis(_) => "redis",
+        }
+    }
+
+    fn make(&self, project: &str, runtime: &Handle, depth: Depth) -> Vec<finding::Finding> {
+        match self {
+            Self::Kafka(connection, expectation) => {
+                kafka::probe::probe(connection, expectation.as_slice(), depth)
+            }
+            Self::Kinesis(connection, expectation) => {
+                kinesis::probe::probe(connection, expectation.as_slice(), runtime, depth)
+            }
+            Self::Redis(connection) => redis::probe::probe(connection, project, runtime, depth),
+        }
+    }
+}
+
 /// What was found, and where its cause is declared.
 struct Found {
-    finding: probe::Finding,
+    finding: finding::Finding,
+    product: &'static str,
     connection: String,
     spot: Option<Spot>,
 }
 
 /// For `host check --connect`: what does not work, or not as expected. Leaves no trace.
-pub(crate) fn problems(project: &Project) -> Vec<Diagnostic> {
-    let found = look(project, Depth::Check);
+pub(crate) fn problems(project: &Project) -> anyhow::Result<Vec<Diagnostic>> {
+    let found = look(project, Depth::Check)?;
     let settings = project.settings_file();
-    found.into_iter().filter_map(|found| diagnostic(found, settings)).collect()
+    Ok(found.into_iter().filter_map(|found| diagnostic(found, settings)).collect())
 }
 
 /// For `host doctor`: all that was looked at.
-pub(crate) fn deeply(project: &Project) -> Vec<Finding> {
-    look(project, Depth::Doctor)
+pub(crate) fn deeply(project: &Project) -> anyhow::Result<Vec<Finding>> {
+    let found = look(project, Depth::Doctor)?;
+    let told = found
         .into_iter()
-        .map(|Found { finding, connection, .. }| Finding {
-            check: "kafka",
+        .map(|Found { finding, product, connection, .. }| Finding {
+            check: product,
             subject: match is_about(&finding, &connection) {
                 true => finding.what,
                 false => format!("{} on `{connection}`", finding.what),
@@ -65,11 +113,12 @@ pub(crate) fn deeply(project: &Project) -> Vec<Finding> {
             message: finding.message,
             help: finding.help,
         })
-        .collect()
+        .collect();
+    Ok(told)
 }
 
 fn diagnostic(found: Found, settings: &Path) -> Option<Diagnostic> {
-    let Found { finding, connection, spot } = found;
+    let Found { finding, connection, spot, .. } = found;
     let code = match finding.severity {
         Severity::Note => return None,
         Severity::Warning => Code::ConnectionDoubtful,
@@ -87,42 +136,94 @@ fn diagnostic(found: Found, settings: &Path) -> Option<Diagnostic> {
 }
 
 /// Whether it is the connection itself that something was found of.
-fn is_about(finding: &probe::Finding, connection: &str) -> bool {
+fn is_about(finding: &finding::Finding, connection: &str) -> bool {
     finding.what == format!("connection `{connection}`")
 }
 
 /// Tries all connections; then, through those that let us in, all that the files expect of them.
-fn look(project: &Project, depth: Depth) -> Vec<Found> {
-    let connections = kafka_connections(&project.settings.connections);
-    let contacts = connections.values().map(|connection| Trial { connection, expectation: None, spot: None });
-    let mut found = try_all(&contacts.collect::<Vec<_>>(), depth);
-    let known: Vec<probe::Finding> = found.iter().map(|found| found.finding.clone()).collect();
-    let is_open = |connection: &Connection| {
+fn look(project: &Project, depth: Depth) -> anyhow::Result<Vec<Found>> {
+    let plans = &project.settings.connections;
+    let connections = Connections {
+        kafka: kafka_connections(plans),
+        kinesis: kinesis_connections(plans),
+        redis: redis_connections(plans),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let try_all = |trials: &[Trial<'_>]| try_all(trials, &project.settings.project, runtime.handle(), depth);
+    let kafka = connections.kafka.values().map(|connection| Attempt::Kafka(connection, None));
+    let kinesis = connections.kinesis.values().map(|connection| Attempt::Kinesis(connection, None));
+    let redis = connections.redis.values().map(Attempt::Redis);
+    let contacts = kafka.chain(kinesis).chain(redis).map(|attempt| Trial { attempt, spot: None });
+    let mut found = try_all(&contacts.collect::<Vec<_>>());
+    let known: Vec<finding::Finding> = found.iter().map(|found| found.finding.clone()).collect();
+    let is_open = |connection: &str| {
         !found
             .iter()
-            .any(|found| found.connection == connection.name && found.finding.severity == Severity::Problem)
+            .any(|found| found.connection == connection && found.finding.severity == Severity::Problem)
     };
     let mut trials = expectations(project, &connections);
-    trials.retain(|trial| is_open(trial.connection));
-    let further = try_all(&trials, depth);
+    trials.retain(|trial| is_open(trial.attempt.connection()));
+    let further = try_all(&trials);
     // What there is to say of a connection is said with each thing that goes through it.
     found.extend(further.into_iter().filter(|found| !known.contains(&found.finding)));
-    found
+    Ok(found)
 }
 
 /// What the files expect of each connection.
-fn expectations<'a>(project: &Project, connections: &'a BTreeMap<String, Connection>) -> Vec<Trial<'a>> {
+fn expectations<'a>(project: &Project, connections: &'a Connections) -> Vec<Trial<'a>> {
+    let mut trials = of_kafka(project, &connections.kafka);
+    trials.extend(of_kinesis(project, &connections.kinesis));
+    trials
+}
+
+fn of_kinesis<'a>(
+    project: &Project,
+    connections: &'a BTreeMap<String, kinesis::Connection>,
+) -> Vec<Trial<'a>> {
+    let plan = &project.report.plan;
+    let mut trials = Vec::new();
+    let mut expect = |connection: &str, expectation: kinesis::probe::Expectation, spot: Spot| {
+        // A connection that is not there was reported with the files.
+        if let Some(connection) = connections.get(connection) {
+            trials.push(Trial { attempt: Attempt::Kinesis(connection, Some(expectation)), spot: Some(spot) });
+        }
+    };
+    for source in plan.sources.values() {
+        let SourceKind::Kinesis(kinesis) = &source.kind else { continue };
+        let expectation = kinesis::probe::Expectation::Source { stream: stream_of(&kinesis.stream) };
+        expect(
+            &kinesis.connection,
+            expectation,
+            spot_of(&source.spot, "stream_", &kinesis.stream.to_string()),
+        );
+    }
+    for view in plan.views.values() {
+        let Some(OutputSink::Kinesis(kinesis)) = view.output.as_ref().map(|output| &output.sink) else {
+            continue;
+        };
+        let (stream, ordered) = (stream_of(&kinesis.stream), kinesis.ordered);
+        let spot = spot_of(&view.spots.name, "stream_", &kinesis.stream.to_string());
+        expect(&kinesis.connection, kinesis::probe::Expectation::Output { stream, ordered }, spot);
+    }
+    trials
+}
+
+fn of_kafka<'a>(project: &Project, connections: &'a BTreeMap<String, kafka::Connection>) -> Vec<Trial<'a>> {
     let (plan, settings) = (&project.report.plan, &project.settings);
     let mut trials = Vec::new();
     let mut expect = |connection: &str, expectation: Expectation, spot: Option<Spot>| {
         // A connection that is not there was reported with the files.
         if let Some(connection) = connections.get(connection) {
-            trials.push(Trial { connection, expectation: Some(expectation), spot });
+            trials.push(Trial { attempt: Attempt::Kafka(connection, Some(expectation)), spot });
         }
     };
     for source in plan.sources.values() {
         let SourceKind::Kafka(kafka) = &source.kind else { continue };
-        let spot = spot_of(&source.spot, &kafka.topics[0]);
+        let spot = spot_of(&source.spot, "topic", &kafka.topics[0]);
         expect(&kafka.connection, reading(source, kafka, plan.views.values()), Some(spot));
     }
     for view in plan.views.values() {
@@ -130,7 +231,7 @@ fn expectations<'a>(project: &Project, connections: &'a BTreeMap<String, Connect
             continue;
         };
         let transactional_id = kafka.exactly_once.then(|| transactional_id(settings, view.name()));
-        let spot = spot_of(&view.spots.name, &kafka.topic);
+        let spot = spot_of(&view.spots.name, "topic", &kafka.topic);
         let writing = |topic: &str, create: Option<CreateTopic>| Expectation::Output {
             topic: topic.to_owned(),
             create,
@@ -175,8 +276,9 @@ fn transactional_id(settings: &HostPlan, view: &str) -> String {
     format!("millrace-{}-{view}", settings.project)
 }
 
-/// Where a topic is named within a declaration; the declaration's own place where it cannot be told.
-fn spot_of(declaration: &Spot, topic: &str) -> Spot {
+/// Where a topic or stream is named within a declaration, below a key that begins so; the declaration's own place where it
+/// cannot be told.
+fn spot_of(declaration: &Spot, key: &str, topic: &str) -> Spot {
     let (file, begin) = (declaration.file(), declaration.range().start);
     let text = &file.text[begin..];
     // The next document is about something else.
@@ -188,7 +290,7 @@ fn spot_of(declaration: &Spot, topic: &str) -> Spot {
         let (before, behind) = (text[..at].chars().next_back(), text[at + topic.len()..].chars().next());
         beside(before) && beside(behind)
     };
-    let below = text.find("topic").unwrap_or(text.len());
+    let below = text.find(key).unwrap_or(text.len());
     match text.match_indices(topic).find(|(at, _)| below < *at && is_word(*at)) {
         Some((at, _)) => Spot::new(file, begin + at..begin + at + topic.len()),
         None => declaration.clone(),
@@ -196,8 +298,8 @@ fn spot_of(declaration: &Spot, topic: &str) -> Spot {
 }
 
 /// Tries several things at a time; what was found stands in their order.
-fn try_all(trials: &[Trial<'_>], depth: Depth) -> Vec<Found> {
-    let found: Mutex<Vec<(usize, Vec<probe::Finding>)>> = Mutex::default();
+fn try_all(trials: &[Trial<'_>], project: &str, runtime: &Handle, depth: Depth) -> Vec<Found> {
+    let found: Mutex<Vec<(usize, Vec<finding::Finding>)>> = Mutex::default();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..trials.len().min(AT_ONCE) {
@@ -206,7 +308,7 @@ fn try_all(trials: &[Trial<'_>], depth: Depth) -> Vec<Found> {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     trials.get(index).map(|trial| (index, trial))
                 } {
-                    let findings = probe(trial.connection, trial.expectation.as_slice(), depth);
+                    let findings = trial.attempt.make(project, runtime, depth);
                     found.lock().unwrap_or_else(PoisonError::into_inner).push((index, findings));
                 }
             });
@@ -214,11 +316,13 @@ fn try_all(trials: &[Trial<'_>], depth: Depth) -> Vec<Found> {
     });
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by_key(|(index, _)| *index);
-    let of = |(index, findings): (usize, Vec<probe::Finding>)| {
+    let of = |(index, findings): (usize, Vec<finding::Finding>)| {
         let trial = &trials[index];
-        let (connection, spot) = (trial.connection.name.clone(), trial.spot.clone());
+        let (connection, spot) = (trial.attempt.connection().to_owned(), trial.spot.clone());
+        let product = trial.attempt.product();
         findings.into_iter().map(move |finding| Found {
             finding,
+            product,
             connection: connection.clone(),
             spot: spot.clone(),
         })
@@ -236,7 +340,8 @@ mod tests {
     fn check(text: &str, topic: &str, expected: (usize, usize)) {
         let file = SourceFile::new("ads.yaml", text);
         let begin = text.find("name").unwrap();
-        let spot = spot_of(&Spot::new(&file, begin..begin + 4), topic);
+        let key = if text.contains("stream_") { "stream_" } else { "topic" };
+        let spot = spot_of(&Spot::new(&file, begin..begin + 4), key, topic);
         assert_eq!(spot.line_and_column(), expected, "{}", spot.text());
     }
 
@@ -244,6 +349,7 @@ mod tests {
     fn a_topic_is_found_where_it_is_named() {
         check("source:\n  name: ads\n  kafka: { connection: main, topic: ads }\n", "ads", (3, 37));
         check("source:\n  name: x\n  kafka:\n    topic: [ads-2, ads]\n", "ads", (4, 20));
+        check("source:\n  name: ads\n  kinesis: { connection: ads, stream_name: ads }\n", "ads", (3, 44));
         // Not there, or only in another document: the declaration itself.
         check("source:\n  name: x\n  kafka: { topic: \"a\\u0064s\" }\n---\ntopic: ads\n", "ads", (2, 3));
     }

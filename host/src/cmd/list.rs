@@ -1,13 +1,15 @@
-//! `host list`: the views and streams of a running host, or what this build can plug in.
+//! `host list`: the views and streams of a running host, the connections of its settings, or what this build can plug in.
 
 use std::collections::BTreeMap;
 
 use connectors::catalog::BUILT_IN;
 use model::plug::{Plug, Role};
 use serde_json::{Value, json};
+use spec::plan::ConnectionPlan;
 
 use crate::cli::{Format, ListArgs, ListWhat};
 use crate::client::Client;
+use crate::project::Project;
 use crate::report::Stopped;
 use crate::results;
 
@@ -16,6 +18,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Stopped> {
     match args.what {
         ListWhat::Views => views(args),
         ListWhat::Streams => streams(args),
+        ListWhat::Connections => connections(args),
         ListWhat::Sources => plugs(args.format, &[Role::Source]),
         ListWhat::Formats => plugs(args.format, &[Role::Format]),
         ListWhat::Stores => plugs(args.format, &[Role::OnlineStore, Role::OutputStream, Role::DeadLetter]),
@@ -166,6 +169,43 @@ fn streams(args: &ListArgs) -> Result<(), Stopped> {
         }
     };
     Ok(results::print(&text)?)
+}
+
+/// The connections of the settings, without what is secret in them.
+fn connections(args: &ListArgs) -> Result<(), Stopped> {
+    let project = Project::for_doctor(None, args.config.config.as_deref())?;
+    let rows: Vec<[String; 3]> = project
+        .settings
+        .connections
+        .iter()
+        .map(|(name, plan)| [name.clone(), plan.kind().to_owned(), leads_to(plan)])
+        .collect();
+    let text = match args.format {
+        Format::Json => {
+            let list: Vec<Value> = rows
+                .iter()
+                .map(|[name, kind, to]| json!({"connection": name, "kind": kind, "to": to}))
+                .collect();
+            format!("{:#}\n", Value::Array(list))
+        }
+        Format::Table => {
+            let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+            results::table(&["CONNECTION", "KIND", "TO"], &rows)
+        }
+    };
+    Ok(results::print(&text)?)
+}
+
+/// Where a connection leads, as far as the settings say.
+fn leads_to(plan: &ConnectionPlan) -> String {
+    match plan {
+        ConnectionPlan::Kafka(kafka) => kafka.bootstrap_servers.clone(),
+        ConnectionPlan::Kinesis(kinesis) => {
+            let place = [&kinesis.endpoint_url, &kinesis.region].into_iter().flatten().next();
+            place.map_or("as the environment says", String::as_str).to_owned()
+        }
+        ConnectionPlan::Redis(redis) => redis.addresses.join(","),
+    }
 }
 
 fn stream_row(source: &Value) -> Vec<String> {

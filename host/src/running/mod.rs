@@ -27,7 +27,7 @@ pub(crate) use instance::instance;
 pub(crate) use kafka::connections as kafka_connections;
 pub(crate) use kinesis::{connections as kinesis_connections, stream as stream_of};
 pub(crate) use outputs::create as create_topic;
-pub(crate) use parts::{Online, Parts};
+pub(crate) use parts::{Online, Parts, unavailable};
 pub(crate) use place::{in_words as store_in_words, note as note_store, noted as noted_store};
 pub(crate) use redis::connections as redis_connections;
 pub(crate) use reload::{Reload, spawn};

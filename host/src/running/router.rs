@@ -43,11 +43,11 @@ impl Router {
     }
 
     /// Where the rows of a view are from now on: `None` = in the local store. To be called before the view starts.
-    pub(super) fn set(&self, view: &str, to: Option<(&str, Arc<dyn Rows>)>) {
-        let is_known = match (self.shared.load().get(view), &to) {
+    pub(super) fn set(&self, view: &str, to: Option<(&str, &Arc<dyn Rows>)>) {
+        let is_known = match (self.shared.load().get(view), to) {
             (None, None) => true,
             (Some(known), Some((connection, store))) => {
-                known.connection == *connection && Arc::ptr_eq(&known.store, store)
+                known.connection == connection && Arc::ptr_eq(&known.store, store)
             }
             _ => false,
         };
@@ -56,9 +56,9 @@ impl Router {
         }
         self.shared.rcu(|known| {
             let mut routes = HashMap::clone(known);
-            match &to {
+            match to {
                 Some((connection, store)) => {
-                    let route = Route { connection: (*connection).to_owned(), store: Arc::clone(store) };
+                    let route = Route { connection: connection.to_owned(), store: Arc::clone(store) };
                     routes.insert(view.to_owned(), route);
                 }
                 None => {
@@ -246,9 +246,10 @@ mod tests {
         let stores = [Named::new("local"), Named::new("one"), Named::new("two")];
         let [local, one, two] = &stores;
         let router = Router::new(Arc::clone(local) as _, Arc::clone(local) as _);
-        router.set("a", Some(("one", Arc::clone(one) as _)));
-        router.set("b", Some(("two", Arc::clone(two) as _)));
-        router.set("c", Some(("one", Arc::clone(one) as _)));
+        let route = |store: &Arc<Named>| Arc::clone(store) as Arc<dyn Rows>;
+        router.set("a", Some(("one", &route(one))));
+        router.set("b", Some(("two", &route(two))));
+        router.set("c", Some(("one", &route(one))));
         (router, stores)
     }
 

@@ -232,7 +232,7 @@ fn kinesis_options(
         stream: stream(&kinesis.stream),
         leases: match &kinesis.leases {
             LeasesPlan::Alone => {
-                LeasePlace::Alone { directory: parts.settings.data_dir.join("leases").join(&plan.name) }
+                LeasePlace::Alone { directory: parts.settings.data_dir.join("kinesis").join(&plan.name) }
             }
             LeasesPlan::Redis { connection } => LeasePlace::Redis {
                 connection: parts.redis.connection(connection)?,

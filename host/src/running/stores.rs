@@ -16,7 +16,7 @@ use spec::plan::{HostPlan, RedisStoresPlan, StorePlan};
 
 use super::redis::Redis;
 use super::repair::Losses;
-use super::router::Router;
+use super::router::{Router, Rows};
 
 /// All stores of a host.
 pub(crate) struct Stores {
@@ -30,8 +30,11 @@ pub(crate) struct Stores {
     /// Notes of each store in Redis go into a folder of its own below.
     directory: PathBuf,
     clock: Arc<dyn Clock>,
-    /// By connection.
+    /// By connection. Never held while a store is opened, closed or asked: a checkpoint looks at it, and an opening waits for
+    /// checkpoints.
     opened: Mutex<BTreeMap<String, Arc<RedisStore>>>,
+    /// Held while a store is opened: two of one connection would not know of each other's writes.
+    opening: Mutex<()>,
 }
 
 impl Stores {
@@ -56,6 +59,7 @@ impl Stores {
             directory: settings.data_dir.join("redis"),
             clock: Arc::clone(clock),
             opened: Mutex::default(),
+            opening: Mutex::default(),
         });
         let noting = Arc::downgrade(&stores);
         embedded.before_checkpoint(Box::new(move || noting.upgrade().map_or(Ok(()), |stores| stores.note())));
@@ -77,7 +81,8 @@ impl Stores {
         match to {
             StorePlan::Embedded => self.router.set(view, None),
             StorePlan::Redis { connection } => {
-                self.router.set(view, Some((connection, self.open(connection)? as _)));
+                let store: Arc<dyn Rows> = self.open(connection)?;
+                self.router.set(view, Some((connection, &store)));
             }
         }
         Ok(())
@@ -89,8 +94,8 @@ impl Stores {
     }
 
     fn open(&self, connection: &str) -> Result<Arc<RedisStore>, Failure> {
-        let mut opened = self.opened();
-        if let Some(known) = opened.get(connection) {
+        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.opened().get(connection) {
             return Ok(Arc::clone(known));
         }
         let directory = self.directory.join(connection);
@@ -111,7 +116,7 @@ impl Stores {
         let (losses, name) = (Arc::clone(&self.losses), connection.to_owned());
         let lost_by: Weak<RedisStore> = Arc::downgrade(&store);
         store.on_loss(Box::new(move |lost| losses.add(&name, &lost_by, lost)));
-        opened.insert(connection.to_owned(), Arc::clone(&store));
+        self.opened().insert(connection.to_owned(), Arc::clone(&store));
         Ok(store)
     }
 
@@ -123,8 +128,9 @@ impl Stores {
 
     /// Waits for writes under way and ends the stores in Redis, then the embedded one: the last to know positions.
     pub(super) fn close(&self) -> Result<(), Failure> {
-        let stores: Vec<_> = self.opened().values().cloned().collect();
-        let closed: Vec<_> = stores.iter().map(|store| store.close()).collect();
+        // What is closed has noted everything; the last checkpoint asks it no more.
+        let stores = std::mem::take(&mut *self.opened());
+        let closed: Vec<_> = stores.values().map(|store| store.close()).collect();
         self.embedded.close()?;
         closed.into_iter().collect()
     }

@@ -178,7 +178,7 @@ impl Proxy {
         self.shared.state().refused = true;
     }
 
-    /// Records up to this sequence number are not given out any more, as if they were older than what is kept.
+    /// Records up to this sequence number are not given out any more, and the stream says that it keeps nothing for long.
     pub fn forget(&self, sequence: &str) {
         self.shared.state().forgotten = Some(sequence.to_owned());
     }
@@ -325,17 +325,21 @@ fn forward(shared: &Shared, request: &Message) -> io::Result<Message> {
     request.write(&mut &server)?;
     let answer = Message::read(&mut BufReader::new(&server))?;
     let mut answer = answer.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-    if let Some(forgotten) = &shared.state().forgotten
-        && request.header("x-amz-target").ends_with(".GetRecords")
-        && answer.status() == 200
+    if answer.status() == 200
+        && let Some(forgotten) = shared.state().forgotten.clone()
     {
         let mut body: Value = serde_json::from_slice(&answer.body)?;
-        if let Some(records) = body["Records"].as_array_mut() {
-            // Decimal numbers without leading zeros.
-            let size = |text: &str| (text.len(), text.to_owned());
+        // Decimal numbers without leading zeros.
+        let size = |text: &str| (text.len(), text.to_owned());
+        if let Some(records) = body["Records"].as_array_mut()
+            && request.header("x-amz-target").ends_with(".GetRecords")
+        {
             records.retain(|record| {
-                size(record["SequenceNumber"].as_str().unwrap_or_default()) > size(forgotten)
+                size(record["SequenceNumber"].as_str().unwrap_or_default()) > size(&forgotten)
             });
+        }
+        if let Some(hours) = body.pointer_mut("/StreamDescriptionSummary/RetentionPeriodHours") {
+            *hours = json!(0);
         }
         answer.body = body.to_string().into_bytes();
     }

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod codec;
 pub mod contact;
 pub mod dead_letter;
+pub mod finding;
 pub mod kafka;
 pub mod kinesis;
 pub mod online;

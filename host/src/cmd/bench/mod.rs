@@ -19,6 +19,7 @@ mod idle;
 mod redis_server;
 // mod redis;
 mod kafka;
+mod kinesis;
 
 use std::io::IsTerminal;
 
@@ -48,7 +49,7 @@ impl Bench {
 type Group = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
 
 /// The groups, in the order of the flow.
-const GROUPS: [(&str, Group); 10] = [
+const GROUPS: [(&str, Group); 11] = [
     ("sandbox", sandbox::measure),
     ("decode", decode::measure),
     ("record", record::measure),
@@ -59,6 +60,7 @@ const GROUPS: [(&str, Group); 10] = [
     ("swap", swap::measure),
     ("idle", idle::measure),
     ("kafka", kafka::measure),
+    ("kinesis", kinesis::measure),
     // ("redis", redis::measure),
 ];
 
@@ -88,6 +90,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Stopped> {
             Some(wanted) => wanted == name,
             None => match *name {
                 "kafka" => has_broker,
+                "kinesis" => has_broker && args.kafka.kinesalite.is_some(),
                 "redis" => args.kafka.redis_server.is_some(),
                 _ => true,
             },

@@ -21,7 +21,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<(), Stopped> {
     }
     let mut findings = machine::look(&project);
     findings.extend(files(&project));
-    findings.extend(connect::deeply(&project));
+    findings.extend(connect::deeply(&project)?);
     match args.format {
         Format::Json => results::print(&format!("{:#}\n", finding::to_json(&findings)))?,
         Format::Table => results::print(&finding::table(&findings))?,

@@ -7,8 +7,10 @@ mod client;
 mod connection;
 mod error;
 pub mod lease;
+pub mod limit;
 mod metrics;
 pub mod position;
+pub mod probe;
 mod shared;
 
 pub use connection::{Connection, Stream};

@@ -6,8 +6,8 @@ use std::sync::Once;
 use model::error::Failure;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
+    RedisResult, TlsCertificates,
 };
 
 use super::{Connection, Tls};
@@ -32,15 +32,20 @@ pub(super) enum As {
 impl Access {
     /// Reads certificates. What is wrong with them, or with the addresses, is a stop.
     pub(super) fn read(connection: &Connection) -> Result<Self, Failure> {
-        let certificates = connection.tls.as_ref().map(|tls| certificates(&connection.name, tls)).transpose()?;
+        let certificates =
+            connection.tls.as_ref().map(|tls| certificates(&connection.name, tls)).transpose()?;
         let access = Self { connection: connection.clone(), certificates };
         if connection.addresses.is_empty() {
-            return Err(Failure::stop(format!("connect to Redis at connection `{}`: it has no address", connection.name)));
+            return Err(Failure::stop(format!(
+                "connect to Redis at connection `{}`: it has no address",
+                connection.name
+            )));
         }
         for address in &connection.addresses {
             access.client(address, As::User).map_err(|error| {
                 let name = &connection.name;
-                Failure::stop(format!("connect to Redis at connection `{name}`, address `{address}`")).caused_by(error)
+                Failure::stop(format!("connect to Redis at connection `{name}`, address `{address}`"))
+                    .caused_by(error)
             })?;
         }
         Ok(access)

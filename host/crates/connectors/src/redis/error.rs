@@ -111,7 +111,12 @@ impl Trouble {
     pub const fn is_passing(self) -> bool {
         matches!(
             self,
-            Self::TryAgain | Self::ClusterDown | Self::Loading | Self::MasterDown | Self::ReadOnly | Self::Busy
+            Self::TryAgain
+                | Self::ClusterDown
+                | Self::Loading
+                | Self::MasterDown
+                | Self::ReadOnly
+                | Self::Busy
         )
     }
 
@@ -145,7 +150,9 @@ impl Trouble {
             Self::MasterDown => "the replica has lost its master",
             Self::ReadOnly => "the server is a replica, and no master was found",
             Self::NoScript => "the server forgets scripts at once",
-            Self::OutOfMemory => "the server has reached its `maxmemory`; raise it or make room, writes wait until then",
+            Self::OutOfMemory => {
+                "the server has reached its `maxmemory`; raise it or make room, writes wait until then"
+            }
             Self::Refuses => "the server refuses writes until its disk or its replicas are well",
             Self::Busy => "the server is busy with a script; see `SCRIPT KILL`",
             Self::Login => "the server does not let us in; check `username` and `password`",
@@ -178,16 +185,19 @@ impl fmt::Display for RedisTrouble {
         if let Some(address) = &self.address {
             write!(f, "{address}: ")?;
         }
-        let error = &self.error;
-        match error.kind() {
-            // The client's own rendering shows the names of its enums.
-            ErrorKind::Server(_) | ErrorKind::Extension => {
-                f.write_str(error.code().unwrap_or("ERR"))?;
-                error.detail().map_or(Ok(()), |detail| write!(f, " {detail}"))
-            }
-            ErrorKind::AuthenticationFailed => f.write_str("AUTH was refused"),
-            _ => write!(f, "{error}"),
+        f.write_str(&words(&self.error))
+    }
+}
+
+/// An error as its server says it; the client's own rendering shows the names of its enums.
+pub fn words(error: &RedisError) -> String {
+    match error.kind() {
+        ErrorKind::Server(_) | ErrorKind::Extension => {
+            let code = error.code().unwrap_or("ERR");
+            error.detail().map_or(code.to_owned(), |detail| format!("{code} {detail}"))
         }
+        ErrorKind::AuthenticationFailed => "AUTH was refused".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -215,7 +225,9 @@ pub fn trouble(error: &RedisError) -> Trouble {
             _ => of_text(error.detail().unwrap_or_default()),
         },
         ErrorKind::AuthenticationFailed => Trouble::Login,
-        ErrorKind::Parse | ErrorKind::UnexpectedReturnType | ErrorKind::RESP3NotSupported => Trouble::Protocol,
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType | ErrorKind::RESP3NotSupported => {
+            Trouble::Protocol
+        }
         ErrorKind::Io if error.is_timeout() => Trouble::Timeout,
         ErrorKind::Io if is_tls(error) => Trouble::Tls,
         _ => Trouble::Cut,
@@ -236,8 +248,11 @@ pub fn failure(doing: &str, connection: &str, error: RedisError) -> Failure {
 pub fn failure_at(doing: &str, connection: &str, address: Option<&Arc<str>>, error: RedisError) -> Failure {
     let trouble = trouble(&error);
     let message = format!("{doing} in Redis at connection `{connection}`: {}", trouble.advice());
-    Failure { disposition: trouble.disposition(), message, source: None }
-        .caused_by(RedisTrouble { trouble, address: address.cloned(), error })
+    Failure { disposition: trouble.disposition(), message, source: None }.caused_by(RedisTrouble {
+        trouble,
+        address: address.cloned(),
+        error,
+    })
 }
 
 /// The error that an answer may be.
@@ -282,7 +297,9 @@ fn of_text(text: &str) -> Trouble {
 
 fn is_tls(error: &RedisError) -> bool {
     let text = error.to_string();
-    ["certificate", "TLS", "corrupt message", "AlertReceived", "received fatal alert"].iter().any(|part| text.contains(part))
+    ["certificate", "TLS", "corrupt message", "AlertReceived", "received fatal alert"]
+        .iter()
+        .any(|part| text.contains(part))
 }
 
 #[cfg(test)]

@@ -39,7 +39,9 @@ pub(super) enum NotFound {
 impl NotFound {
     pub(super) fn into_failure(self, connection: &str) -> Failure {
         match self {
-            Self::Redis(address, error) => error::failure_at("find the master", connection, Some(&address), error),
+            Self::Redis(address, error) => {
+                error::failure_at("find the master", connection, Some(&address), error)
+            }
             Self::NoMaster(why) => {
                 Failure::retry(format!("find the master in Redis at connection `{connection}`: {why}"))
             }
@@ -49,7 +51,7 @@ impl NotFound {
     /// One line for logs and status.
     pub(super) fn reason(&self) -> String {
         match self {
-            Self::Redis(address, error) => format!("{address}: {error}"),
+            Self::Redis(address, error) => format!("{address}: {}", error::words(error)),
             Self::NoMaster(why) => why.clone(),
         }
     }
@@ -106,22 +108,31 @@ pub(super) async fn single(
             masters = roles(lines, unknown).await.0;
         }
     }
-    let place = |address: &str| links.iter().position(|link| &*link.address == address).unwrap_or(links.len());
+    let place =
+        |address: &str| links.iter().position(|link| &*link.address == address).unwrap_or(links.len());
     masters.sort_by_key(|(address, replicas, offset)| {
         let rank = if in_order { (0, 0) } else { (*replicas, *offset) };
         (std::cmp::Reverse(rank), place(address))
     });
     if masters.len() > 1 && !in_order {
         let all: Vec<_> = masters.iter().map(|(address, ..)| &**address).collect();
-        tracing::warn!(addresses = all.join(","), "several Redis servers say that they are master; taking the first");
+        tracing::warn!(
+            addresses = all.join(","),
+            "several Redis servers say that they are master; taking the first"
+        );
     }
     match (masters.into_iter().next(), refused) {
         (Some((address, ..)), _) => {
             let address = address.to_string();
-            Ok(Found { masters: vec![Held { id: String::new(), address, slots: Vec::new() }], replicas: Vec::new() })
+            Ok(Found {
+                masters: vec![Held { id: String::new(), address, slots: Vec::new() }],
+                replicas: Vec::new(),
+            })
         }
         (None, Some((address, error))) => Err(NotFound::Redis(address, error)),
-        (None, None) => Err(NotFound::NoMaster(format!("{} are replicas, and none is master", addresses(&links)))),
+        (None, None) => {
+            Err(NotFound::NoMaster(format!("{} are replicas, and none is master", addresses(&links))))
+        }
     }
 }
 
@@ -185,7 +196,9 @@ async fn roles(
             Ok(Some(Role::Replica { master })) => others.push(master),
             Ok(Some(Role::Sentinel) | None) => {}
             // We may not ask; where there is no choice it is the master.
-            Err(error) if is_only && error::trouble(&error) == Trouble::Rights => masters.push((address, 0, 0)),
+            Err(error) if is_only && error::trouble(&error) == Trouble::Rights => {
+                masters.push((address, 0, 0))
+            }
             Err(error) => refused = worse(refused, &link, error),
         }
     }

@@ -49,7 +49,8 @@ impl Identity {
     /// Reads the answers. A replica is refused as it would refuse a write.
     pub(super) fn of(address: &str, answers: &[Value]) -> RedisResult<Self> {
         let [role, server, replication, memory] = answers else {
-            let error = std::io::Error::new(std::io::ErrorKind::InvalidData, "not as many answers as commands");
+            let error =
+                std::io::Error::new(std::io::ErrorKind::InvalidData, "not as many answers as commands");
             return Err(error.into());
         };
         let mut is_replica = matches!(layout::role(role), Some(Role::Replica { .. }));
@@ -127,18 +128,20 @@ mod tests {
     #[test]
     fn what_may_not_be_asked_is_not_known() {
         let forbidden = error("NOPERM User a has no permissions to run the 'info' command");
-        let identity = Identity::of("a:1", &[master(), forbidden.clone(), forbidden.clone(), forbidden]).unwrap();
+        let identity =
+            Identity::of("a:1", &[master(), forbidden.clone(), forbidden.clone(), forbidden]).unwrap();
         assert_eq!(identity, Identity { address: "a:1".into(), ..Identity::default() });
     }
 
     #[test]
     fn replicas_and_servers_that_load_are_refused() {
-        let replica = Value::Array(vec![bulk("slave"), bulk("b"), Value::Int(1), bulk("connected"), Value::Int(0)]);
+        let replica =
+            Value::Array(vec![bulk("slave"), bulk("b"), Value::Int(1), bulk("connected"), Value::Int(0)]);
         let nothing = || bulk("");
         let refused = Identity::of("a:1", &[replica, nothing(), nothing(), nothing()]).unwrap_err();
         assert_eq!(error::trouble(&refused), Trouble::ReadOnly);
         let loading = error("LOADING Redis is loading the dataset in memory");
         let refused = Identity::of("a:1", &[loading, nothing(), nothing(), nothing()]).unwrap_err();
-        assert_eq!(super::error::trouble(&refused), Trouble::Loading);
+        assert_eq!(error::trouble(&refused), Trouble::Loading);
     }
 }

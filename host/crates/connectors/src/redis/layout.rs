@@ -83,7 +83,10 @@ pub(super) fn named(answer: &Value) -> Option<String> {
 /// One line of `INFO` or `CLUSTER INFO`.
 pub(super) fn info<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
     let lines = text(answer)?.lines();
-    lines.filter_map(|line| line.split_once(':')).find(|(key, _)| *key == name).map(|(_, value)| value.trim_end())
+    lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim_end())
 }
 
 /// The slot and the address of a MOVED or ASK. `asked`: who said it, for an address without a host.
@@ -147,7 +150,8 @@ mod tests {
         );
         let (masters, replicas) = slots(&answer, "cache:7002").unwrap();
         assert_eq!(replicas, ["127.0.0.1:7004"]);
-        let first = Held { id: "id".into(), address: "127.0.0.1:7001".into(), slots: vec![0..=5460, 5462..=5470] };
+        let first =
+            Held { id: "id".into(), address: "127.0.0.1:7001".into(), slots: vec![0..=5460, 5462..=5470] };
         let second = Held { id: "me".into(), address: "cache:7002".into(), slots: vec![5461..=5461] };
         assert_eq!(masters, [first, second]);
         assert_eq!(slots(&parse("*1\n*3\n:0\n:16384\n*2\n$1\na\n:1\n"), "a:1"), None);

@@ -3,6 +3,7 @@
 //! Commands of all callers go out one behind the other and nobody waits for another's answer. A line that broke, or did
 //! not answer for as long as answers may take, is dropped, and the next caller makes a new one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub(super) struct Lines {
     pub(super) access: Access,
     pub(super) runtime: Handle,
     pub(super) metrics: ConnectionMetrics,
+    /// How often keys may have come to another server than before; see [`super::Nodes::changes`].
+    pub(super) changes: AtomicU64,
 }
 
 impl Lines {
@@ -89,7 +92,12 @@ impl Unanswered {
 
 impl Link {
     pub(super) fn new(address: &str, who: As) -> Self {
-        Self { address: address.into(), who, state: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+        Self {
+            address: address.into(),
+            who,
+            state: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Sends commands and waits for all answers, which may be errors, until the deadline.
@@ -104,7 +112,8 @@ impl Link {
             None => return Err(Unanswered::Unsent(timeout())),
         };
         let sent = Instant::now();
-        let answers = lines.until(deadline, line.connection.send_packed_commands(commands, 0, commands.len())).await;
+        let answers =
+            lines.until(deadline, line.connection.send_packed_commands(commands, 0, commands.len())).await;
         match answers {
             Some(Ok(answers)) if answers.len() == commands.len() => {
                 self.lock().silent_since = None;
@@ -112,7 +121,8 @@ impl Link {
             }
             Some(Ok(_)) => {
                 self.drop_line(line.number);
-                let error = std::io::Error::new(std::io::ErrorKind::InvalidData, "not as many answers as commands");
+                let error =
+                    std::io::Error::new(std::io::ErrorKind::InvalidData, "not as many answers as commands");
                 Err(Unanswered::Unknown(error.into()))
             }
             Some(Err(error)) => {
@@ -159,6 +169,8 @@ impl Link {
             Ok(connection) => {
                 if state.lines > 0 {
                     lines.metrics.reconnects.inc();
+                    // Before anything is answered over the new line.
+                    lines.changes.fetch_add(1, Ordering::AcqRel);
                 }
                 state.lines += 1;
                 let line = Line { number: state.lines, connection };
@@ -172,11 +184,6 @@ impl Link {
                 Err(error)
             }
         }
-    }
-
-    /// How many lines to the node there were.
-    pub(super) fn lines(&self) -> u64 {
-        self.lock().lines
     }
 
     fn open_line(&self) -> Option<Line> {

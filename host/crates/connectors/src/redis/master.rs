@@ -27,7 +27,9 @@ impl Nodes {
         let core = &self.core;
         let name = &core.connection().name;
         if core.is_cluster() {
-            return Err(Failure::stop(format!("find one master in Redis at connection `{name}`: it is a cluster")));
+            return Err(Failure::stop(format!(
+                "find one master in Redis at connection `{name}`: it is a cluster"
+            )));
         }
         let seen = core.looks();
         if let Some(topology) = core.topology()
@@ -36,16 +38,20 @@ impl Nodes {
             match self.connect(&known.link.address) {
                 Ok(master) => return Ok(master),
                 // Another may be master now; a wrong password is wrong there too, but costs only a look.
-                Err(error) => tracing::debug!(connection = name, address = &*known.link.address, %error, "looking for the master"),
+                Err(error) => {
+                    tracing::debug!(connection = name, address = &*known.link.address, %error, "looking for the master")
+                }
             }
         }
         let topology = core.look_blocking(seen).map_err(|why| core.give_up(why))?;
         let Some(found) = topology.masters.first() else {
-            return Err(Failure::retry(format!("find the master in Redis at connection `{name}`: there is none")));
+            return Err(Failure::retry(format!(
+                "find the master in Redis at connection `{name}`: there is none"
+            )));
         };
         let address = &found.link.address;
         self.connect(address).map_err(|error| {
-            core.presence.trouble(address, &error.to_string());
+            core.presence.trouble(address, &error::words(&error));
             error::failure_at("connect to the master", name, Some(address), error)
         })
     }

@@ -60,7 +60,6 @@ pub(super) struct Core {
     /// How often who is master was looked for, and how it ended last.
     looked: Mutex<Looked>,
     looking: Arc<tokio::sync::Mutex<()>>,
-    changes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -78,6 +77,7 @@ impl Nodes {
             access: Access::read(connection)?,
             runtime: shared.runtime.clone(),
             metrics: shared.metrics.connection(&connection.name),
+            changes: AtomicU64::new(0),
         };
         let core = Core {
             lines: Arc::new(lines),
@@ -87,7 +87,6 @@ impl Nodes {
             moved: Mutex::default(),
             looked: Mutex::default(),
             looking: Arc::default(),
-            changes: AtomicU64::new(0),
         };
         Ok(Arc::new(Self { core: Arc::new(core) }))
     }
@@ -110,9 +109,7 @@ impl Nodes {
     /// Rises when keys may have come to another server than before: a master changed, slots moved, a connection was made
     /// anew. What was written under a smaller number may be gone.
     pub fn changes(&self) -> u64 {
-        let topology = self.core.topology();
-        let lines: u64 = topology.iter().flat_map(|topology| &topology.masters).map(|master| master.link.lines()).sum();
-        self.core.changes.load(Ordering::Acquire) + lines
+        self.core.lines.changes.load(Ordering::Acquire)
     }
 
     /// Notes that something about this Redis is in trouble, such as its memory; it counts as away until [`Nodes::fine`]
@@ -156,7 +153,7 @@ impl Nodes {
             let address = &master.link.address;
             let read = answers.map_err(super::link::Unanswered::into_error);
             let identity = read.and_then(|answers| Identity::of(address, &answers)).map_err(|error| {
-                core.presence.trouble(address, &error.to_string());
+                core.presence.trouble(address, &error::words(&error));
                 error::failure_at("ask who it is", &core.connection().name, Some(address), error)
             })?;
             core.presence.fine(address);
@@ -205,7 +202,7 @@ impl Core {
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         moved.extend(told.iter().map(|(slot, link)| (*slot, (now, Arc::clone(link)))));
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.lines.changes.fetch_add(1, Ordering::AcqRel);
         let mut topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = topology.as_ref() {
             *topology = Some(Arc::new(before.with_moved(told)));
@@ -220,7 +217,7 @@ impl Core {
 
     /// Notes that commands were answered by another node than the slot's owner.
     pub(super) fn note_change(&self) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.lines.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// How long a look may take at most.
@@ -229,7 +226,11 @@ impl Core {
     }
 
     /// Who is master, looked for after the caller had seen `seen` looks; waits until the deadline at most.
-    pub(super) async fn look(self: &Arc<Self>, seen: u64, deadline: Instant) -> Result<Arc<Topology>, NotFound> {
+    pub(super) async fn look(
+        self: &Arc<Self>,
+        seen: u64,
+        deadline: Instant,
+    ) -> Result<Arc<Topology>, NotFound> {
         let looking = self.lines.until(deadline, Arc::clone(&self.looking).lock_owned()).await;
         let Some(one) = looking else { return Err(self.not_in_time()) };
         if self.looks() > seen {
@@ -300,9 +301,9 @@ impl Core {
             }
             Mode::Cluster => {
                 let known = self.topology().map(|topology| topology.found.clone());
-                let known = known.iter().flat_map(|found| {
-                    found.masters.iter().map(|held| &held.address).chain(&found.replicas)
-                });
+                let known = known
+                    .iter()
+                    .flat_map(|found| found.masters.iter().map(|held| &held.address).chain(&found.replicas));
                 let mut addresses: Vec<&String> = configured.iter().take(MOST_ASKED / 2).collect();
                 for address in known.take(MOST_ASKED) {
                     if addresses.len() < MOST_ASKED && !addresses.contains(&address) {
@@ -317,14 +318,15 @@ impl Core {
 
     fn publish(&self, found: Found) {
         self.presence.fine(WHOLE);
-        self.presence.keep(|what| !what.contains(':') || found.masters.iter().any(|held| held.address == what));
+        self.presence
+            .keep(|what| !what.contains(':') || found.masters.iter().any(|held| held.address == what));
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         moved.retain(|_, (when, _)| when.elapsed() < REDIRECT_KEPT);
         let told = moved.iter().map(|(slot, (_, link))| (*slot, Arc::clone(link))).collect();
         let new = Topology::new(found, self.is_cluster(), |address| self.link(address)).with_moved(&told);
         let mut topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
         if !topology.as_ref().is_some_and(|before| before.leads_as(&new)) {
-            self.changes.fetch_add(1, Ordering::AcqRel);
+            self.lines.changes.fetch_add(1, Ordering::AcqRel);
         }
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let configured = &self.connection().addresses;

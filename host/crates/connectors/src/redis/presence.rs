@@ -71,7 +71,8 @@ mod tests {
     fn it_is_back_when_all_of_it_is() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let hearing = Arc::clone(&told);
-        let hook: ContactHook = Arc::new(move |_, away| hearing.lock().unwrap().push(away.map(str::to_owned)));
+        let hook: ContactHook =
+            Arc::new(move |_, away| hearing.lock().unwrap().push(away.map(str::to_owned)));
         let away = Gauge::default();
         let presence = Presence::new("cache", away.clone(), hook);
         presence.fine("a");

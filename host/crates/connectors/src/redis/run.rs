@@ -157,7 +157,12 @@ impl Run<'_> {
             };
             let known = parcels.iter().position(|parcel| Arc::ptr_eq(&parcel.link, &link));
             let place = known.unwrap_or_else(|| {
-                parcels.push(Parcel { link, commands: Pipeline::new(), sent: Vec::new(), loaded: Vec::new() });
+                parcels.push(Parcel {
+                    link,
+                    commands: Pipeline::new(),
+                    sent: Vec::new(),
+                    loaded: Vec::new(),
+                });
                 parcels.len() - 1
             });
             parcels[place].add(command, asks);
@@ -169,14 +174,25 @@ impl Run<'_> {
     fn open_parcel(&mut self, parcel: Parcel, answers: Vec<Value>, next: &mut Next) {
         let Parcel { link, commands, sent, .. } = parcel;
         let mut is_fine = false;
+        let mut not_taught = None;
         for ((answer, command), sent) in answers.into_iter().zip(commands.cmd_iter()).zip(sent) {
-            let Some(mut open) = sent else { continue };
+            let Some(mut open) = sent else {
+                if let Value::ServerError(refused) = answer {
+                    not_taught = Some(RedisError::from(refused));
+                }
+                continue;
+            };
             let Value::ServerError(refused) = answer else {
                 is_fine = true;
                 self.answers[open.index] = Some(Ok(answer));
                 continue;
             };
-            let error = RedisError::from(refused);
+            let mut error = RedisError::from(refused);
+            if error::trouble(&error) == Trouble::NoScript
+                && let Some(why) = &not_taught
+            {
+                error = why.clone();
+            }
             let trouble = error::trouble(&error);
             let goes_on = match trouble {
                 Trouble::Moved | Trouble::Ask if self.core.is_cluster() => {
@@ -241,7 +257,7 @@ impl Run<'_> {
             self.core.unlearn(&link);
         }
         if !again {
-            self.core.presence.trouble(&link.address, &error.to_string());
+            self.core.presence.trouble(&link.address, &error::words(&error));
         }
         let mut count = 0;
         for (command, sent) in commands.cmd_iter().zip(sent) {
@@ -253,7 +269,8 @@ impl Run<'_> {
                 next.open.push(open);
             } else {
                 let name = &self.core.connection().name;
-                self.answers[open.index] = Some(Err(failure_at(DOING, name, Some(&link.address), error.clone())));
+                self.answers[open.index] =
+                    Some(Err(failure_at(DOING, name, Some(&link.address), error.clone())));
             }
         }
         if count > 0 {
@@ -277,22 +294,30 @@ impl Run<'_> {
         self.redirects += u32::from(is_redirected);
         if pauses || self.redirects > QUICK_REDIRECTS {
             if Instant::now() + self.pause >= self.deadline {
+                if looks {
+                    // For those who come next.
+                    self.look_in_background(seen);
+                }
                 self.end(open);
                 return Ok(Vec::new());
             }
             self.wait().await;
         }
-        if looks && !is_redirected {
+        if looks && is_redirected {
+            // Redirects say enough for now.
+            self.look_in_background(seen);
+        } else if looks {
             // Without success the old picture is as good as any; it is asked again.
             let _ = core.look(seen, self.deadline).await;
-        } else if looks {
-            // Redirects say enough for now; the whole picture comes in the background.
-            let core = Arc::clone(core);
-            let deadline = core.look_limit();
-            let runtime = core.lines.runtime.clone();
-            drop(runtime.spawn(async move { core.look(seen, deadline).await.map(drop) }));
         }
         Ok(open)
+    }
+
+    fn look_in_background(&self, seen: u64) {
+        let core = Arc::clone(self.core);
+        let deadline = core.look_limit();
+        let runtime = core.lines.runtime.clone();
+        drop(runtime.spawn(async move { core.look(seen, deadline).await.map(drop) }));
     }
 
     /// Ends what is open: the time is over.
@@ -302,10 +327,11 @@ impl Run<'_> {
             let trouble = error::trouble(&error);
             // The others say nothing about a node.
             if !trouble.is_redirect() && !matches!(trouble, Trouble::NoScript | Trouble::TryAgain) {
-                self.core.presence.trouble(&address, &error.to_string());
+                self.core.presence.trouble(&address, &error::words(&error));
             }
             let address = (!address.is_empty()).then_some(&address);
-            self.answers[open.index] = Some(Err(failure_at(DOING, &self.core.connection().name, address, error)));
+            self.answers[open.index] =
+                Some(Err(failure_at(DOING, &self.core.connection().name, address, error)));
         }
     }
 

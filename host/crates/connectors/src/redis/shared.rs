@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::runtime::Handle;
 
+use super::Connection;
 use super::metrics::RedisMetrics;
 use super::presence::Presence;
-use super::Connection;
 use crate::contact::ContactHook;
 
 /// What all Redis clients of a host share. Cheap to clone; a host makes one.

@@ -4,19 +4,20 @@
 //! required.
 
 use std::cell::RefCell;
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, ConnectionLike, FromRedisValue};
+use redis::{Cmd, FromRedisValue};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{Connection, Mode};
 
 /// The longest wait for anything that has to happen.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// How often another port is tried when somebody took it first.
 const PORTS_TRIED: usize = 8;
@@ -34,6 +35,13 @@ pub(crate) struct Cluster {
     pub(crate) servers: Vec<Server>,
 }
 
+impl Connection {
+    /// The same, taken for a cluster.
+    pub(crate) fn into_cluster(self) -> Self {
+        Self { mode: Mode::Cluster, ..self }
+    }
+}
+
 /// Waits until something is so.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -47,7 +55,8 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Whether servers can be started. Says that the test is skipped if not.
 #[track_caller]
 pub(crate) fn is_installed(test: &str) -> bool {
-    let runs = Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let runs =
+        Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if runs.is_ok_and(|status| status.success()) {
         return true;
     }
@@ -91,11 +100,6 @@ impl Server {
 
     pub(crate) const fn port(&self) -> u16 {
         self.port
-    }
-
-    /// Where it keeps its files.
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// How a host would name it.
@@ -188,19 +192,22 @@ impl Server {
             if self.child.borrow_mut().try_wait().unwrap().is_some() {
                 return false;
             }
-            // A server with encryption or passwords only says something else than PONG.
-            let mut line = Vec::new();
-            if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) {
-                use std::io::{Read, Write};
-                stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-                line.resize(1, 0);
-                if stream.write_all(b"PING\r\n").is_ok() && stream.read(&mut line).is_ok() {
-                    return true;
-                }
+            if self.says_something() {
+                return true;
             }
             std::thread::park_timeout(Duration::from_millis(10));
         }
         false
+    }
+
+    /// With encryption or passwords it says something else than PONG, or ends the connection.
+    fn says_something(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let is_silence =
+            |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let said = stream.write_all(b"PING\r\n").and_then(|()| stream.read(&mut [0]));
+        !said.is_err_and(is_silence)
     }
 }
 
@@ -261,7 +268,8 @@ impl Cluster {
             until("has a replica", || master.info("connected_slaves").as_deref() == Some("1"));
         }
         cluster.until_all("know who is whose", |server| {
-            server.ask::<String>(&["CLUSTER", "NODES"]).lines().filter(|line| line.contains("slave")).count() == 3
+            server.ask::<String>(&["CLUSTER", "NODES"]).lines().filter(|line| line.contains("slave")).count()
+                == 3
         });
         Some(cluster)
     }
@@ -269,7 +277,7 @@ impl Cluster {
     /// How a host would name it: by two of its nodes.
     pub(crate) fn connection(&self, name: &str) -> Connection {
         let addresses = self.servers[..2].iter().map(Server::address).collect();
-        Connection { mode: Mode::Cluster, ..Connection::new(name, addresses) }
+        Connection::new(name, addresses).into_cluster()
     }
 
     /// The server that holds a slot, as the first one that answers sees it.

@@ -31,7 +31,11 @@ impl Topology {
         let masters: Vec<_> = found
             .masters
             .iter()
-            .map(|held| Master { id: held.id.clone(), link: link_to(&held.address), slots: held.slots.clone() })
+            .map(|held| Master {
+                id: held.id.clone(),
+                link: link_to(&held.address),
+                slots: held.slots.clone(),
+            })
             .collect();
         let owners = is_cluster.then(|| {
             let mut owners = vec![NOBODY; usize::from(SLOTS)].into_boxed_slice();
@@ -50,7 +54,11 @@ impl Topology {
         let mut masters: Vec<_> = self
             .masters
             .iter()
-            .map(|master| Master { id: master.id.clone(), link: Arc::clone(&master.link), slots: master.slots.clone() })
+            .map(|master| Master {
+                id: master.id.clone(),
+                link: Arc::clone(&master.link),
+                slots: master.slots.clone(),
+            })
             .collect();
         let mut owners = self.owners.clone();
         for (&slot, link) in moved {

@@ -21,7 +21,7 @@ mod part;
 mod process;
 mod runs;
 mod soak;
-mod views;
+pub(super) mod views;
 mod watch;
 
 use std::fs;
@@ -45,8 +45,8 @@ pub(super) use process::Usage;
 const PARTITIONS: u16 = 4;
 
 /// Where everything happens.
-struct Stage {
-    cluster: Cluster,
+pub(super) struct Stage {
+    pub(super) cluster: Cluster,
     broker: Broker,
     folder: TempDir,
     /// The component of the ad-impression view.
@@ -58,15 +58,34 @@ struct Stage {
 }
 
 impl Stage {
+    /// With the broker that the arguments name, or one of its own.
+    pub(super) fn open(bench: &Bench) -> anyhow::Result<Self> {
+        let folder = folder()?;
+        let broker = Broker::find(&bench.kafka, folder.path())?;
+        Ok(Self {
+            cluster: Cluster::new(&broker.bootstrap),
+            broker,
+            folder,
+            component: bench.guests.bytes("ad_impressions")?,
+            input: Vec::new(),
+            redis_server: bench.kafka.redis_server.clone(),
+        })
+    }
+
+    /// The component of the ad-impression view.
+    pub(super) fn component(&self) -> &[u8] {
+        &self.component
+    }
+
     /// An empty folder of that name.
-    fn empty(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn empty(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.folder.path().join(name);
         fs::create_dir_all(&path)?;
         Ok(path)
     }
 
     /// Makes a topic for input.
-    fn make_input(&mut self, name: &str) -> anyhow::Result<String> {
+    pub(super) fn make_input(&mut self, name: &str) -> anyhow::Result<String> {
         let topic = format!("{name}-{}", std::process::id());
         self.cluster.create(&topic, PARTITIONS)?;
         self.input.push(topic.clone());
@@ -85,16 +104,7 @@ impl Drop for Stage {
 }
 
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let folder = folder()?;
-    let broker = Broker::find(&bench.kafka, folder.path())?;
-    let mut stage = Stage {
-        cluster: Cluster::new(&broker.bootstrap),
-        broker,
-        folder,
-        component: bench.guests.bytes("ad_impressions")?,
-        input: Vec::new(),
-        redis_server: bench.kafka.redis_server.clone(),
-    };
+    let mut stage = Stage::open(bench)?;
     let wants =
         |name: &str| bench.kafka.only.is_empty() || bench.kafka.only.iter().any(|wanted| wanted == name);
     let mut figures = Vec::new();
@@ -117,7 +127,7 @@ fn own_binary() -> anyhow::Result<PathBuf> {
 }
 
 /// What a child has said so far, for messages.
-fn said(log: &Path) -> String {
+pub(super) fn said(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")

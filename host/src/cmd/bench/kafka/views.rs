@@ -14,7 +14,7 @@ use crate::cmd::bench::service::{ad_view, is_ready};
 
 /// Whether rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Store<'a> {
+pub(in crate::cmd::bench) enum Store<'a> {
     /// Forgotten.
     Null,
     /// In the embedded store.
@@ -27,7 +27,7 @@ pub(super) enum Store<'a> {
 }
 
 /// Starts a host on a folder of its own.
-pub(super) fn start(
+pub(in crate::cmd::bench) fn start(
     stage: &Stage,
     name: &str,
     store: Store<'_>,
@@ -48,7 +48,7 @@ pub(super) fn start(
 }
 
 /// Waits until every view of a host runs.
-pub(super) fn wait_until_ready(running: &mut Running, port: u16) -> anyhow::Result<()> {
+pub(in crate::cmd::bench) fn wait_until_ready(running: &mut Running, port: u16) -> anyhow::Result<()> {
     let started = Instant::now();
     let address = ([127, 0, 0, 1], port).into();
     while !is_ready(address) {

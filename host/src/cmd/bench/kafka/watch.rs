@@ -39,7 +39,7 @@ pub(super) struct Measured {
 }
 
 /// A child, ended when dropped.
-pub(super) struct Running {
+pub(in crate::cmd::bench) struct Running {
     child: Child,
     name: String,
     log: std::path::PathBuf,
@@ -60,7 +60,7 @@ impl Running {
     }
 
     /// Fails if it has ended.
-    pub(super) fn check(&mut self) -> anyhow::Result<()> {
+    pub(in crate::cmd::bench) fn check(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended with {status}; it said:\n{}", self.name, said(&self.log));
         }
@@ -68,7 +68,7 @@ impl Running {
     }
 
     /// What it used so far.
-    pub(super) fn usage(&self) -> Usage {
+    pub(in crate::cmd::bench) fn usage(&self) -> Usage {
         Usage::of(self.child.id())
     }
 }

@@ -15,32 +15,10 @@ use std::time::Duration;
 
 use super::{Connection, CreateTopic};
 
+pub use crate::finding::{Depth, Finding, Severity};
+
 /// How long to try to get in.
 const PATIENCE: Duration = Duration::from_secs(6);
-
-/// How bad something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// As it should be; good to know.
-    Note,
-    /// It will run, but perhaps not as expected.
-    Warning,
-    /// It will not run.
-    Problem,
-}
-
-/// One thing that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it is about, such as ``topic `ads` ``.
-    pub what: String,
-    /// What is the case; reads after `what` and a colon.
-    pub message: String,
-    /// What to do about it; empty if nothing.
-    pub help: String,
-}
 
 /// What is going to be done with a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,15 +43,6 @@ pub enum Expectation {
         /// The beginning of transactional ids, if records are written in transactions.
         transactional_id: Option<String>,
     },
-}
-
-/// How far to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Leaves no trace.
-    Check,
-    /// Also tries what can only be tried.
-    Doctor,
 }
 
 /// Looks at a cluster with the eyes of what is going to use it. Blocks, for some seconds where something is wrong.

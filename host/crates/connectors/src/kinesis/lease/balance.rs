@@ -165,7 +165,7 @@ mod tests {
         check("b/a b/c b b", 0, 0);
         check("b/c b/c b b", 0, 1);
         check("b/c b/c b/c b b", 0, 1);
-        check("a/b a b b", 0, 0);
+        check("a/b a a b", 0, 0);
         check("-/b -/b", 0, 0);
         check("- -/b", 1, 0);
     }

@@ -11,8 +11,9 @@
 //! *A lease* lasts for a time that each host measures by its own clock: for its owner from when the last write that
 //! renewed it was sent, for all others from when they first saw that write. So the owner's time is over first, and what it
 //! may emit ends by itself ([`Leases::holds`]), also on a host that was suspended and on one that nobody tells anything.
-//! Hosts of which one was suspended are safe from each other as far as outputs ask before each emission; what was on its way then is
-//! recognized by its position.
+//! What was on its way when a process was stopped is recognized by its position. The clock is the system's monotonic one,
+//! which stands still while a whole machine sleeps: such a host stops emitting with its first look at the table, a second
+//! after it woke at the latest.
 //!
 //! *Evenness.* A host takes free leases up to its share, and asks the host with the most for half of what it has fewer
 //! (`balance`). What is asked for is revoked from the flow, which finishes and makes durable what it has begun; then its

@@ -7,6 +7,7 @@ use crate::kinesis::Shared;
 use crate::redis;
 
 /// Where leases are kept.
+#[expect(clippy::large_enum_variant, reason = "a source has one; a box would only make it harder to write")]
 #[derive(Debug, Clone)]
 pub enum LeasePlace {
     /// In a file of this host, which reads the whole stream.

@@ -63,9 +63,9 @@ fn shard(shard: aws_sdk_kinesis::types::Shard) -> Shard {
         .map(|range| (range.starting_sequence_number, range.ending_sequence_number))
         .unwrap_or_default();
     let parents = shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id).collect();
-    let hash_keys = shard.hash_key_range.and_then(|range| {
-        Some((range.starting_hash_key.parse().ok()?, range.ending_hash_key.parse().ok()?))
-    });
+    let hash_keys = shard
+        .hash_key_range
+        .and_then(|range| Some((range.starting_hash_key.parse().ok()?, range.ending_hash_key.parse().ok()?)));
     Shard {
         id: shard.shard_id,
         parents,

@@ -9,24 +9,22 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use futures_core::future::BoxFuture;
-use model::dead_letter::{DeadLetter, DeadLetters};
 use model::error::{Disposition, Failure};
 use model::output::Emission;
 use model::position::{Partition, Position};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::delivery;
-use super::lane::{Admission, Batch, Lane, Lanes, Sending};
+use super::lane::{Batch, Lane, Lanes, Sending};
 use super::native::{IDENTITY, Record};
 use super::options::KafkaOutputOptions;
 use super::session::Session;
 use super::ticket::{Answer, Ticket};
 use crate::kafka::{OutputMetrics, Watch};
 use crate::output::keeper::Keeper;
+use crate::output::order::Admission;
 use crate::output::record::Identities;
-
-/// The code of a dead letter that was made here.
-pub(super) const TOO_LARGE: &str = "record_too_large";
+use crate::output::too_large;
 
 /// The at-least-once stream of one view.
 pub(super) struct Stream {
@@ -161,7 +159,7 @@ impl Emitter {
             Admission::Refused(failure) => return Err(failure),
             Admission::Taken(ticket, skip) => (ticket, skip),
         };
-        if emission.batch.is_empty() || skip.is_some_and(|skip| ticket.through <= skip) {
+        if emission.batch.is_empty() || skip.is_some_and(|skip| ticket.covers.through <= skip) {
             if Ticket::close(&ticket, 0) {
                 self.complete(&ticket);
             }
@@ -261,7 +259,7 @@ impl Emitter {
             "its record has more than the {} bytes that topic `{}` takes; raise the topic's `max.message.bytes`",
             session.max_record, self.options.topic
         );
-        dead_letter(&*self.options.dead_letters, &batch.emission, row, value, &reason).map_err(|failure| {
+        too_large::put_aside(&*self.options.dead_letters, &batch.emission, row, value, &reason).map_err(|failure| {
             tracing::warn!(view = self.options.view, error = %failure, "failed to put a record aside that is too large");
             // Everything is emitted again, and the letter is written again.
             Code::Fail
@@ -302,28 +300,6 @@ impl Emitter {
             }
         }
     }
-}
-
-/// Puts a record aside.
-pub(super) fn dead_letter(
-    letters: &dyn DeadLetters,
-    emission: &Emission,
-    row: usize,
-    value: &[u8],
-    reason: &str,
-) -> Result<(), Failure> {
-    let batch = &emission.batch;
-    letters.write(&[DeadLetter {
-        view: &batch.view.name,
-        source: &batch.view.source,
-        partition: &batch.partition,
-        position: batch.positions.at(row),
-        code: TOO_LARGE,
-        reason,
-        ingest_time: batch.event_times[row],
-        digest: batch.digest(),
-        payload: value,
-    }])
 }
 
 impl fmt::Debug for Stream {

@@ -6,10 +6,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use model::error::Failure;
-use model::position::{Covers, Position};
+use model::position::Covers;
 
 use super::lane::Lane;
 use crate::kafka::OutputMetrics;
+use crate::output::order::UnderWay;
 
 /// An answer to one emission.
 pub(super) type Answer = Result<(), Failure>;
@@ -23,8 +24,7 @@ pub(super) struct Ticket {
     acknowledged: AtomicBool,
     /// Where its batch stands in order.
     pub(super) lane: Arc<Lane>,
-    pub(super) first: Position,
-    pub(super) through: Position,
+    pub(super) covers: Covers,
     /// Since when, how many records and how many bytes of keys and values, for metrics.
     since: Instant,
     records: AtomicUsize,
@@ -47,8 +47,7 @@ impl Ticket {
             failed: AtomicBool::new(false),
             acknowledged: AtomicBool::new(false),
             lane: Arc::clone(lane),
-            first: covers.first,
-            through: covers.through,
+            covers,
             since: Instant::now(),
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -106,10 +105,6 @@ impl Ticket {
         self.acknowledged.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_acknowledged(&self) -> bool {
-        self.acknowledged.load(Ordering::Acquire)
-    }
-
     /// Says what became of the batch; the first answer counts.
     pub(super) fn answer(&self, answer: Answer) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +128,16 @@ impl Ticket {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl UnderWay for Ticket {
+    fn covers(&self) -> Covers {
+        self.covers
+    }
+
+    fn is_acknowledged(&self) -> bool {
+        self.acknowledged.load(Ordering::Acquire)
     }
 }
 

@@ -18,15 +18,16 @@ use model::output::Emission;
 use model::position::{Partition, Position};
 
 use super::encoded::Encoded;
-use super::lane::{Admission, Lane, Lanes};
+use super::lane::{Lane, Lanes};
 use super::options::KafkaOutputOptions;
 use super::progress_topic::Mark;
-use super::stream::dead_letter;
 use super::ticket::{Answer, Ticket, again};
 use super::transaction::{self, Committer};
 use super::truth::{Transacted, Truth};
 use crate::kafka::{OutputMetrics, Watch};
 use crate::output::keeper::Keeper;
+use crate::output::order::Admission;
+use crate::output::too_large;
 
 /// Bytes of records after which a transaction takes no further batch: what a failure makes the callers repeat.
 const MAX_BYTES: usize = 16 << 20;
@@ -224,7 +225,7 @@ impl Queue {
                  `max.message.bytes`",
                 self.options.topic
             );
-            dead_letter(&*self.options.dead_letters, emission, row, value, &reason)
+            too_large::put_aside(&*self.options.dead_letters, emission, row, value, &reason)
         };
         let encoded = Encoded::new(emission, skip, &mut sending, max_record, put_aside);
         let (encoded, problem) = match encoded {
@@ -398,7 +399,7 @@ fn marks(queue: &Queue, next: &Next, idle: &BTreeMap<Partition, Position>) -> Ve
         marks.insert(partition.clone(), Mark { through: Some(*through), epoch: queue.kept.epoch(partition) });
     }
     for waiting in &next.waiting {
-        let through = Some(waiting.ticket.through);
+        let through = Some(waiting.ticket.covers.through);
         let mark = marks.entry(waiting.partition.clone()).or_insert(Mark { through, epoch: waiting.epoch });
         *mark = Mark { through: mark.through.max(through), epoch: waiting.epoch };
     }

@@ -89,7 +89,7 @@ impl Encoder {
 }
 
 impl Entries {
-    fn append(&mut self, key: &[u8], data: &[u8]) {
+    pub(super) fn append(&mut self, key: &[u8], data: &[u8]) {
         let bytes = &mut self.bytes;
         bytes.extend_from_slice(BEFORE_KEY);
         append_escaped(bytes, key);

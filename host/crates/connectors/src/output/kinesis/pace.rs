@@ -12,7 +12,8 @@ use md5::{Digest, Md5};
 
 /// The first pause, and the longest; each is twice the one before it, less a random part of up to one half.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A shard's allowance is counted by the second, so longer ones would only leave it unused.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A pause that grows with each failure and shrinks with each success.
 #[derive(Debug, Default)]
@@ -27,11 +28,16 @@ impl Pause {
         if self.lasts(now) {
             return;
         }
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
         // Beyond the longest pause counting on would only make coming back take longer.
-        if pause < LONGEST_PAUSE {
+        if length(self.failures) < LONGEST_PAUSE {
             self.failures += 1;
         }
+        self.again(now, jitter);
+    }
+
+    /// It failed in part: once more the same.
+    pub(super) fn again(&mut self, now: Instant, jitter: &mut Jitter) {
+        let pause = length(self.failures.saturating_sub(1));
         self.until = Some(now + pause.mul_f64(1.0 - jitter.next() / 2.0));
     }
 
@@ -55,6 +61,10 @@ impl Pause {
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }
+}
+
+fn length(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE)
 }
 
 /// A shard that had too much.

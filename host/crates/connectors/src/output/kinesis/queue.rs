@@ -71,8 +71,8 @@ pub(super) struct Taken {
     pub(super) records: Vec<u32>,
     /// The request up to and with its last entry.
     pub(super) body: Vec<u8>,
-    /// Paced shards that are tried with it.
-    tried: Vec<Arc<str>>,
+    /// Paced shards that are tried with it, and with how many records.
+    tried: Vec<(Arc<str>, usize)>,
 }
 
 /// A record that a request did not take.
@@ -177,7 +177,7 @@ impl Queue {
         let missing = match outcome {
             Outcome::Failed => {
                 self.pause.fail(now, &mut self.jitter);
-                for shard in &taken.tried {
+                for (shard, _) in &taken.tried {
                     self.paced(shard).is_tried = false;
                 }
                 for id in taken.records.into_iter().rev() {
@@ -189,7 +189,8 @@ impl Queue {
             Outcome::Answered(missing) => missing,
         };
         self.pause = Pause::default();
-        let mut short: Vec<Arc<str>> = Vec::new();
+        // Shards that did not take all, and how many records they did not.
+        let mut short: Vec<(Arc<str>, usize)> = Vec::new();
         let mut missing = missing.into_iter().peekable();
         for (index, id) in taken.records.iter().enumerate() {
             let Some(not_taken) = missing.next_if(|not_taken| not_taken.index == index) else {
@@ -198,19 +199,27 @@ impl Queue {
             };
             let shard = not_taken.shard.or_else(|| self.shard_of(*id)).unwrap_or_else(|| Arc::from(""));
             self.paced(&shard).waiting.push_back(*id);
-            if !short.contains(&shard) {
-                short.push(shard);
+            match short.iter_mut().find(|(name, _)| *name == shard) {
+                Some((_, count)) => *count += 1,
+                None => short.push((shard, 1)),
             }
         }
-        for shard in &taken.tried {
+        for (shard, tried) in &taken.tried {
             self.paced(shard).is_tried = false;
-            if !short.contains(shard) && self.paced(shard).pause.ease() {
+            let refused =
+                short.extract_if(.., |(name, _)| name == shard).next().map_or(0, |(_, count)| count);
+            let paced = self.shards.entry(Arc::clone(shard)).or_default();
+            if refused > tried / 2 {
+                paced.pause.fail(now, &mut self.jitter);
+            } else if refused > 0 {
+                paced.pause.again(now, &mut self.jitter);
+            } else if paced.pause.ease() {
                 let eased = self.shards.remove(shard).map(|shard| shard.waiting).unwrap_or_default();
                 eased.into_iter().for_each(|id| self.make_ready(id));
             }
         }
-        for shard in &short {
-            let paced = self.shards.entry(Arc::clone(shard)).or_default();
+        for (shard, _) in short {
+            let paced = self.shards.entry(shard).or_default();
             paced.pause.fail(now, &mut self.jitter);
         }
         complete
@@ -274,7 +283,7 @@ impl Queue {
             }
             if taken.records.len() > before {
                 self.paced(&name).is_tried = true;
-                taken.tried.push(name);
+                taken.tried.push((name, taken.records.len() - before));
             }
         }
     }
@@ -435,3 +444,6 @@ impl Hasher for Already {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use super::*;
 /// The error as the client reads it.
 fn error(line: &str) -> RedisError {
     match redis::parse_redis_value(format!("-{line}\r\n").as_bytes()) {
-        Ok(redis::Value::ServerError(error)) => error.into(),
+        Ok(Value::ServerError(error)) => error.into(),
         other => panic!("no error: {other:?}"),
     }
 }

@@ -69,7 +69,8 @@ fn keys_go_to_the_nodes_that_hold_them() {
     assert!(cluster.servers[..3].iter().all(|server| server.ask::<usize>(&["DBSIZE"]) > 50));
     let shards = rig.runtime.block_on(rig.nodes.masters()).unwrap();
     assert_eq!(shards.len(), 3);
-    let slots: BTreeSet<u16> = shards.iter().flat_map(|shard| shard.slots.iter().cloned().flatten()).collect();
+    let slots: BTreeSet<u16> =
+        shards.iter().flat_map(|shard| shard.slots.iter().cloned().flatten()).collect();
     assert_eq!(slots.len(), 16_384);
     for shard in &shards {
         let server = cluster.servers.iter().find(|server| server.address() == shard.address).unwrap();
@@ -103,11 +104,21 @@ fn a_moving_slot_is_followed() {
     assert_eq!(rig.ask(Keyed::script(&script, &[one], 1)), Ok(Value::Int(3)));
     // Keys on both sides: TRYAGAIN until they are together.
     let both = || Keyed::new(one.as_bytes(), command(&["MGET", one, two]));
-    check_refused(rig.runtime.block_on(rig.nodes.run_within(vec![both()], Duration::from_millis(300))).unwrap().remove(0).map_err(|failure| failure.to_string()), &["the slot is being moved", "TRYAGAIN"]);
+    check_refused(
+        rig.runtime
+            .block_on(rig.nodes.run_within(vec![both()], Duration::from_millis(300)))
+            .unwrap()
+            .remove(0)
+            .map_err(|failure| failure.to_string()),
+        &["the slot is being moved", "TRYAGAIN"],
+    );
     let nodes = Arc::clone(&rig.nodes);
-    let waiting = rig.runtime.spawn(async move { nodes.run_within(vec![both()], Duration::from_secs(30)).await });
+    let waiting =
+        rig.runtime.spawn(async move { nodes.run_within(vec![both()], Duration::from_secs(30)).await });
     let retries = rig.nodes.metrics().retried(crate::redis::error::Trouble::TryAgain);
-    until("it is tried again", || rig.nodes.metrics().retried(crate::redis::error::Trouble::TryAgain) > retries);
+    until("it is tried again", || {
+        rig.nodes.metrics().retried(crate::redis::error::Trouble::TryAgain) > retries
+    });
     moving.take(two);
     let answer = rig.runtime.block_on(waiting).unwrap().unwrap().remove(0).unwrap();
     assert_eq!(answer, Value::Array(vec![bulk("3"), bulk("2")]));
@@ -142,7 +153,9 @@ fn slots_move_while_keys_are_written() {
         }
         round
     });
-    for tag in (0..40).filter(|tag| cluster.owner(slot(tag.to_string().as_bytes())).port() != cluster.servers[2].port()) {
+    for tag in (0..40)
+        .filter(|tag| cluster.owner(slot(tag.to_string().as_bytes())).port() != cluster.servers[2].port())
+    {
         let moving = Move::begin(&cluster, slot(tag.to_string().as_bytes()));
         for n in 0..4 {
             moving.take(&format!("{{{tag}}}{n}"));
@@ -183,6 +196,28 @@ fn a_killed_master_is_replaced() {
     assert!(now.iter().all(|shard| shard.address != cluster.servers[0].address()));
     cluster.servers[0].start_again();
     until("the old master follows", || cluster.servers[0].info("role").as_deref() == Some("slave"));
+    check_all(&rig, &keys, "3");
+}
+
+#[test]
+fn a_master_that_hangs_is_replaced() {
+    let Some(cluster) = Cluster::start("a_master_that_hangs_is_replaced") else { return };
+    let mut connection = cluster.connection("cache");
+    connection.response_timeout = Duration::from_millis(500);
+    let rig = Rig::new(&connection);
+    let keys = keys(60);
+    set_all(&rig, &keys, "1");
+    cluster.servers[0].pause();
+    let all = |value: &str| {
+        let answers = rig.run(keys.iter().map(|key| set(key, value)).collect());
+        answers.is_ok_and(|answers| answers.iter().all(Result::is_ok))
+    };
+    until("another has taken over", || all("2"));
+    check_all(&rig, &keys, "2");
+    assert_eq!(rig.nodes.reason_away(), None);
+    cluster.servers[0].go_on();
+    until("the old master follows", || cluster.servers[0].info("role").as_deref() == Some("slave"));
+    set_all(&rig, &keys, "3");
     check_all(&rig, &keys, "3");
 }
 

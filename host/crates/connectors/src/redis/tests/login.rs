@@ -35,7 +35,9 @@ fn with_login(server: &Server, username: Option<&str>, password: Option<&str>) -
 
 #[test]
 fn passwords_and_users() {
-    let Some(server) = Server::start(TEST, &["--requirepass", "secret", "--user", "host", "on", ">word", "~*", "+@all"]) else {
+    let Some(server) =
+        Server::start(TEST, &["--requirepass", "secret", "--user", "host", "on", ">word", "~*", "+@all"])
+    else {
         return;
     };
     check_lets_in(&with_login(&server, None, Some("secret")));
@@ -50,14 +52,19 @@ fn passwords_and_users() {
 
 #[test]
 fn rights_that_are_missing_are_named() {
-    let Some(server) = Server::start(TEST, &["--user", "host", "on", ">word", "~mine:*", "+get", "+set", "+evalsha"]) else {
+    let Some(server) =
+        Server::start(TEST, &["--user", "host", "on", ">word", "~mine:*", "+get", "+set", "+evalsha"])
+    else {
         return;
     };
     // Neither ROLE nor INFO: the only address is taken for the master.
     let rig = Rig::new(&with_login(&server, Some("host"), Some("word")));
     assert_eq!(rig.set("mine:a", "1"), Ok(Value::Okay));
     check_refused(rig.set("a", "1"), &["the user lacks a right", "NOPERM"]);
-    check_refused(rig.ask(Keyed::new(b"mine:a", command(&["HSET", "mine:a", "f", "v"]))), &["lacks a right", "hset"]);
+    check_refused(
+        rig.ask(Keyed::new(b"mine:a", command(&["HSET", "mine:a", "f", "v"]))),
+        &["lacks a right", "hset"],
+    );
     check_refused(rig.ask(Keyed::script(&counting(), &["mine:a"], 1)), &["lacks a right", "script"]);
     let identity = rig.nodes.master().unwrap().identity;
     assert_eq!((identity.run_id, identity.version), (None, None));
@@ -121,7 +128,9 @@ fn certificates(folder: &Path) -> bool {
         ("elsewhere", "DNS:elsewhere.example"),
     ] {
         std::fs::write(folder.join("names"), format!("subjectAltName={names}\n")).unwrap();
-        assert!(openssl(&format!("req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr")));
+        assert!(openssl(&format!(
+            "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        )));
         assert!(openssl(&format!(
             "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile names -out {name}.pem"
         )));
@@ -140,8 +149,18 @@ fn encryption_is_checked_on_both_sides() {
         let file = |ending: &str| path(&format!("{name}.{ending}")).display().to_string();
         let (certificate, key, authority) = (file("pem"), file("key"), path("ca.pem").display().to_string());
         let arguments = [
-            "--port", "0", "--tls-port", "{port}", "--tls-auth-clients", clients, "--tls-cert-file", &certificate,
-            "--tls-key-file", &key, "--tls-ca-cert-file", &authority,
+            "--port",
+            "0",
+            "--tls-port",
+            "{port}",
+            "--tls-auth-clients",
+            clients,
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &authority,
         ];
         Server::start(TEST, &arguments).unwrap()
     };
@@ -167,5 +186,8 @@ fn encryption_is_checked_on_both_sides() {
     plain.response_timeout = std::time::Duration::from_millis(500);
     check_keeps_out(&plain, &[]);
     let Some(server) = Server::start(TEST, &[]) else { return };
-    check_keeps_out(&with(&server, ours(), None), &["tls"]);
+    let mut encrypted = with(&server, ours(), None);
+    encrypted.connect_timeout = std::time::Duration::from_millis(500);
+    encrypted.response_timeout = encrypted.connect_timeout;
+    check_keeps_out(&encrypted, &["no answer in time"]);
 }

@@ -25,17 +25,20 @@ struct Rig {
 
 impl Rig {
     fn new(connection: &Connection) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let heard: Heard = Arc::default();
         let hearing = Arc::clone(&heard);
-        let hook: ContactHook = Arc::new(move |_, away| hearing.lock().unwrap().push(away.map(str::to_owned)));
+        let hook: ContactHook =
+            Arc::new(move |_, away| hearing.lock().unwrap().push(away.map(str::to_owned)));
         let shared = Shared::new(runtime.handle().clone(), RedisMetrics::detached(), hook);
         let nodes = Nodes::open(connection, &shared).unwrap();
         Self { runtime, shared, nodes, heard }
     }
 
     fn run(&self, commands: Vec<Keyed>) -> Result<Vec<Result<Value, String>>, String> {
-        let answers = self.runtime.block_on(self.nodes.run(commands)).map_err(|failure| failure.to_string())?;
+        let answers =
+            self.runtime.block_on(self.nodes.run(commands)).map_err(|failure| failure.to_string())?;
         Ok(answers.into_iter().map(|answer| answer.map_err(|failure| failure.to_string())).collect())
     }
 

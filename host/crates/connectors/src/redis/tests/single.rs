@@ -20,8 +20,15 @@ fn commands_are_answered_in_their_order() {
 
 #[test]
 fn slots_are_those_of_a_server() {
-    let Some(server) = Server::start("slots_are_those_of_a_server", &["--cluster-enabled", "yes", "--cluster-port", "{bus}"]) else { return };
-    for key in ["foo", "{foo}.bar", "a{foo}{bar}", "foo{}{bar}", "foo{{bar}}zap", "foo{bar", "", "}{", "ä{ö}ü"] {
+    let Some(server) = Server::start(
+        "slots_are_those_of_a_server",
+        &["--cluster-enabled", "yes", "--cluster-port", "{bus}"],
+    ) else {
+        return;
+    };
+    for key in
+        ["foo", "{foo}.bar", "a{foo}{bar}", "foo{}{bar}", "foo{{bar}}zap", "foo{bar", "", "}{", "ä{ö}ü"]
+    {
         assert_eq!(slot(key.as_bytes()), server.ask::<u16>(&["CLUSTER", "KEYSLOT", key]), "{key}");
     }
 }
@@ -43,7 +50,10 @@ fn scripts_are_taught_and_taught_again() {
 
 #[test]
 fn a_master_tells_who_it_is() {
-    let Some(server) = Server::start("a_master_tells_who_it_is", &["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]) else {
+    let Some(server) = Server::start(
+        "a_master_tells_who_it_is",
+        &["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"],
+    ) else {
         return;
     };
     let rig = Rig::new(&server.connection("cache"));
@@ -67,7 +77,9 @@ fn a_master_tells_who_it_is() {
 
 #[test]
 fn a_server_that_is_away_is_told_once_and_found_again() {
-    let Some(server) = Server::start("a_server_that_is_away_is_told_once_and_found_again", &[]) else { return };
+    let Some(server) = Server::start("a_server_that_is_away_is_told_once_and_found_again", &[]) else {
+        return;
+    };
     let mut connection = server.connection("cache");
     connection.response_timeout = std::time::Duration::from_millis(300);
     let rig = Rig::new(&connection);
@@ -137,8 +149,12 @@ fn what_must_not_be_done_twice_is_not() {
 
 #[test]
 fn the_promoted_replica_is_found() {
-    let Some(first) = Server::start("the_promoted_replica_is_found", &["--repl-diskless-sync-delay", "0"]) else { return };
-    let second = Server::start("the_promoted_replica_is_found", &["--repl-diskless-sync-delay", "0"]).unwrap();
+    let Some(first) = Server::start("the_promoted_replica_is_found", &["--repl-diskless-sync-delay", "0"])
+    else {
+        return;
+    };
+    let second =
+        Server::start("the_promoted_replica_is_found", &["--repl-diskless-sync-delay", "0"]).unwrap();
     second.follow(&first);
     let mut connection = first.connection("cache");
     // The replica first: it has to be passed over.
@@ -163,7 +179,11 @@ fn the_promoted_replica_is_found() {
 
 #[test]
 fn a_replica_leads_to_a_master_that_is_not_listed() {
-    let Some(first) = Server::start("a_replica_leads_to_a_master_that_is_not_listed", &["--repl-diskless-sync-delay", "0"]) else { return };
+    let Some(first) =
+        Server::start("a_replica_leads_to_a_master_that_is_not_listed", &["--repl-diskless-sync-delay", "0"])
+    else {
+        return;
+    };
     let second = Server::start("a_replica_leads_to_a_master_that_is_not_listed", &[]).unwrap();
     second.follow(&first);
     let rig = Rig::new(&second.connection("cache"));
@@ -173,7 +193,9 @@ fn a_replica_leads_to_a_master_that_is_not_listed() {
 
 #[test]
 fn full_memory_is_told_and_passes() {
-    let Some(server) = Server::start("full_memory_is_told_and_passes", &["--maxmemory", "3mb"]) else { return };
+    let Some(server) = Server::start("full_memory_is_told_and_passes", &["--maxmemory", "3mb"]) else {
+        return;
+    };
     let rig = Rig::new(&server.connection("cache"));
     let big = "x".repeat(1 << 18);
     let mut refused = None;
@@ -230,4 +252,118 @@ fn clients_of_one_connection_share_an_opinion() {
     assert_eq!(other.reason_away().as_deref(), Some("full"));
     other.fine("memory");
     assert_eq!(*rig.heard.lock().unwrap(), [Some("full".to_owned()), None]);
+}
+
+#[test]
+fn a_server_that_loads_is_waited_for() {
+    let slowly = ["--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"];
+    let Some(server) = Server::start("a_server_that_loads_is_waited_for", &slowly) else { return };
+    let mut client = server.client();
+    let mut pipeline = redis::pipe();
+    for n in 0..5000 {
+        pipeline.cmd("SET").arg(format!("k{n}")).arg("some value that takes its place").ignore();
+    }
+    pipeline.exec(&mut client).unwrap();
+    server.ask::<()>(&["SAVE"]);
+    let rig = Rig::new(&server.connection("cache"));
+    assert_eq!(rig.set("a", "1"), Ok(Value::Okay));
+    server.kill();
+    server.start_again();
+    let first = rig.get("k7");
+    let loading = rig.nodes.metrics().retried(crate::redis::error::Trouble::Loading);
+    assert!(loading > 0, "{first:?}");
+    if first.is_err() {
+        check_refused(first, &["the server is reading its data from disk", "LOADING"]);
+    }
+    until("loaded", || rig.get("k7") == Ok(bulk("some value that takes its place")));
+    assert!(rig.nodes.master().is_ok());
+    assert_eq!(rig.nodes.reason_away(), None);
+}
+
+/// Somebody with little patience does not end the line of the others.
+#[test]
+fn little_patience_is_no_trouble() {
+    let Some(server) = Server::start("little_patience_is_no_trouble", &[]) else { return };
+    let mut connection = server.connection("cache");
+    connection.response_timeout = std::time::Duration::from_secs(20);
+    let rig = Rig::new(&connection);
+    assert_eq!(rig.set("a", "1"), Ok(Value::Okay));
+    server.ask::<()>(&["CLIENT", "PAUSE", "30000", "ALL"]);
+    let soon = std::time::Duration::from_millis(20);
+    let answers = rig.runtime.block_on(rig.nodes.run_within(vec![get("a")], soon)).unwrap();
+    assert!(answers[0].is_err());
+    let mut client = server.client();
+    command(&["CLIENT", "UNPAUSE"]).exec(&mut client).unwrap();
+    assert_eq!(rig.get("a"), Ok(bulk("1")));
+    assert_eq!(rig.nodes.metrics().reconnects.get(), 0);
+}
+
+#[test]
+fn many_ask_while_the_server_is_killed_again_and_again() {
+    let Some(server) = Server::start("many_ask_while_the_server_is_killed_again_and_again", &[]) else {
+        return;
+    };
+    let mut connection = server.connection("cache");
+    connection.response_timeout = std::time::Duration::from_millis(500);
+    let rig = Rig::new(&connection);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let asking: Vec<_> = (0..50)
+        .map(|n| {
+            let (nodes, stopped, key) = (Arc::clone(&rig.nodes), stopped.clone(), format!("k{n}"));
+            rig.runtime.spawn(async move {
+                let mut answered = 0_u64;
+                while !*stopped.borrow() {
+                    let round = answered.to_string();
+                    match nodes.run(vec![set(&key, &round), get(&key)]).await {
+                        Ok(answers) => {
+                            let [Ok(Value::Okay), Ok(value)] = &answers[..] else { continue };
+                            // Killed in between, it comes back empty.
+                            assert!([bulk(&round), Value::Nil].contains(value), "{value:?} is not {round}");
+                            answered += 1;
+                        }
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        until("asked", || {
+            server.info("total_commands_processed").is_some_and(|count| count.parse::<u64>().unwrap() > 500)
+        });
+        server.kill();
+        server.start_again();
+    }
+    until("asked again", || {
+        server.info("total_commands_processed").is_some_and(|count| count.parse::<u64>().unwrap() > 500)
+    });
+    stop.send(true).unwrap();
+    for asking in asking {
+        assert!(rig.runtime.block_on(asking).unwrap() > 0);
+    }
+    until("back", || rig.get("k0").is_ok());
+    assert_eq!(rig.nodes.reason_away(), None);
+}
+
+#[test]
+fn a_master_that_hangs_is_left() {
+    let test = "a_master_that_hangs_is_left";
+    let Some(first) = Server::start(test, &["--repl-diskless-sync-delay", "0"]) else { return };
+    let second = Server::start(test, &[]).unwrap();
+    second.follow(&first);
+    let mut connection = first.connection("cache");
+    connection.addresses.push(second.address());
+    connection.response_timeout = std::time::Duration::from_millis(300);
+    connection.connect_timeout = connection.response_timeout;
+    let rig = Rig::new(&connection);
+    assert_eq!(rig.set("a", "1"), Ok(Value::Okay));
+    let mut master = rig.nodes.master().unwrap();
+    first.pause();
+    second.promote();
+    until("the other is found", || rig.set("a", "2").is_ok());
+    let error = command(&["GET", "a"]).query::<String>(&mut master.connection).unwrap_err();
+    assert!(crate::redis::is_lost(&error), "{error}");
+    assert_eq!(rig.nodes.master().unwrap().identity.address, second.address());
+    assert_eq!(rig.nodes.reason_away(), None);
 }

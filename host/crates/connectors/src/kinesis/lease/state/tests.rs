@@ -165,7 +165,10 @@ impl World {
             }
             *through += 1;
             let greatest = self.emitted.entry(partition.clone()).or_default();
-            assert!(*through <= *greatest + 1, "{partition}: {through} was emitted behind {greatest}: records are lost");
+            assert!(
+                *through <= *greatest + 1,
+                "{partition}: {through} was emitted behind {greatest}: records are lost"
+            );
             self.repeated += usize::from(*through <= *greatest);
             *greatest = (*greatest).max(*through);
             host.state.emitted(VIEW, partition, at(*through));
@@ -236,7 +239,7 @@ enum Step {
     Forget,
 }
 
-fn gentle() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = Step> {
     let host = || any::<usize>();
     prop_oneof![
         6 => (1..900_u64).prop_map(Step::Wait),
@@ -254,6 +257,26 @@ fn gentle() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// One host whose questions and answers are slow, and others that look each time they are asked to.
+fn slow() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (100..4_000_u64).prop_map(Step::Wait),
+        2 => Just(Step::Read(0)),
+        2 => Just(Step::Think(0)),
+        2 => Just(Step::Do(0)),
+        2 => Just(Step::Answer(0)),
+        1 => Just(Step::Tell(0)),
+        1 => Just(Step::Work(0)),
+        4 => (1..3_usize).prop_map(Step::Round),
+    ]
+}
+
+fn run(hosts: usize, shards: usize, steps: &[Step]) {
+    let mut world = World::new(hosts, shards);
+    steps.iter().for_each(|step| world.step(step));
+    world.settle();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -261,13 +284,18 @@ proptest! {
     fn a_shard_has_one_holder_and_no_record_is_lost(
         hosts in 1..5_usize,
         shards in 1..8_usize,
-        steps in prop::collection::vec(gentle(), 0..250),
+        steps in prop::collection::vec(any_step(), 0..250),
     ) {
-        let mut world = World::new(hosts, shards);
-        for step in &steps {
-            world.step(step);
-        }
-        world.settle();
+        run(hosts, shards, &steps);
+    }
+
+    #[test]
+    fn so_it_is_where_questions_and_answers_are_slow(
+        hosts in 2..4_usize,
+        shards in 1..3_usize,
+        steps in prop::collection::vec(slow(), 0..150),
+    ) {
+        run(hosts, shards, &steps);
     }
 }
 
@@ -462,4 +490,70 @@ fn children_are_looked_for_in_a_hurry() {
     state.name(vec![shard(0, &[]), shard(1, &[0])]);
     assert!(!state.is_in_hurry(now));
     assert!(!state.end_reached(&partition(0), now));
+}
+
+#[test]
+fn a_table_that_is_set_back_is_written_again() {
+    let mut world = World::new(2, 4);
+    world.settle();
+    let before: Vec<_> = world.hosts.iter().map(|host| host.state.here()).collect();
+    let rows = world.rows.clone();
+    for host in [0, 1, 0, 1] {
+        world.now += BEAT;
+        world.round(host);
+    }
+    // A replica took over that lacked the last writes.
+    world.rows = rows;
+    world.round(0);
+    world.round(1);
+    let written = |partition: &Partition| world.rows[partition.as_str()].progress.views[VIEW].through;
+    for (partition, through) in &world.emitted {
+        // One more was emitted behind the last write.
+        assert_eq!(written(partition), Some(at(through - 1)));
+    }
+    world.settle();
+    let after: Vec<_> = world.hosts.iter().map(|host| host.state.here()).collect();
+    assert_eq!(before, after);
+    assert_eq!(world.repeated, 0);
+}
+
+#[test]
+fn a_view_of_a_later_epoch_sets_the_group_back() {
+    let now = Instant::now();
+    let mut rows = BTreeMap::new();
+    let mut state = alone(vec![shard(0, &[])]);
+    turn(&mut state, &mut rows, now);
+    let views = |through, epoch| -> BTreeMap<String, ViewProgress> {
+        [(VIEW.to_owned(), ViewProgress { through: Some(at(through)), epoch })].into()
+    };
+    let mut check = |through, epoch, group, view| {
+        state.release(&partition(0), at(through), &views(through, epoch));
+        turn(&mut state, &mut rows, now);
+        let kept = state.kept(VIEW, &partition(0)).unwrap();
+        assert_eq!((kept.group, kept.view), (Some(at(group)), Some(at(view))), "{through} {epoch}");
+    };
+    check(9, 0, 9, 9);
+    check(7, 0, 9, 9);
+    check(4, 1, 4, 4);
+    check(9, 0, 9, 4);
+    check(6, 1, 9, 6);
+}
+
+#[test]
+fn a_lease_counts_from_the_question_and_not_from_its_answer() {
+    let mut world = World::new(2, 1);
+    world.settle();
+    let (owner, other) = if world.hosts[0].state.here().is_empty() { (1, 0) } else { (0, 1) };
+    world.now += DURATION / 2;
+    for step in [Step::Read(owner), Step::Think(owner), Step::Do(owner), Step::Round(other)] {
+        world.step(&step);
+    }
+    world.step(&Step::Wait(5_000));
+    world.step(&Step::Answer(owner));
+    assert_eq!(world.hosts[owner].state.here(), [partition(0)]);
+    for _ in 0..70 {
+        world.step(&Step::Wait(100));
+        world.step(&Step::Round(other));
+    }
+    assert_eq!(world.hosts[other].state.here(), [partition(0)]);
 }

@@ -62,10 +62,9 @@ impl LeaseTable for FileTable {
 
     fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Vec<bool>, Failure>> {
         let inner = Arc::clone(&self.inner);
-        let work = tokio::task::spawn_blocking(move || inner.change(changes));
         async move {
-            work.await
-                .unwrap_or_else(|error| Err(Failure::retry("write leases to their file").caused_by(error)))
+            let work = tokio::task::spawn_blocking(move || inner.change(changes)).await;
+            work.unwrap_or_else(|error| Err(Failure::retry("write leases to their file").caused_by(error)))
         }
         .boxed()
     }

@@ -140,7 +140,8 @@ fn a_file_keeps_the_contract_and_its_progress() {
     assert_eq!(rows.keys().collect::<Vec<_>>(), ["s-1", "s-2", "s-3"]);
     assert_eq!(rows["s-2"], Row { progress: progress(7), ..Row::default() });
     assert!(runtime.block_on(FileTable::open(&directory, "other").unwrap().read()).unwrap().is_empty());
-    let left: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["leases-clicks.json"]);
 }
 

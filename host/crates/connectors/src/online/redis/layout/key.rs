@@ -96,11 +96,6 @@ impl EntityKeys {
         self.ends.clear();
     }
 
-    /// Bytes of memory that it holds.
-    pub(in crate::online::redis) fn capacity_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
-    }
-
     /// Replaces the content by the keys of a batch, one for each row.
     pub(in crate::online::redis) fn encode(
         &mut self,

@@ -50,6 +50,6 @@ pub(super) use column::ValueColumn;
 pub(super) use field::Fields;
 pub(super) use key::{EntityKeys, KeyLayout};
 pub(super) use protobuf::Malformed;
-pub(super) use timestamp::{append_timestamp, parse_timestamp};
+pub(super) use timestamp::append_timestamp;
 pub(super) use value::decode;
 pub(super) use view::{ViewLayout, ViewLayouts};

@@ -18,7 +18,7 @@ pub(in crate::online::redis) fn append_timestamp(micros: i64, out: &mut Vec<u8>)
 }
 
 /// Reads an instant in microseconds; what is below them is cut off.
-pub(in crate::online::redis) fn parse_timestamp(bytes: &[u8]) -> Result<i64, Malformed> {
+pub(super) fn parse_timestamp(bytes: &[u8]) -> Result<i64, Malformed> {
     let (mut seconds, mut nanos) = (0, 0);
     let mut message = Message::new(bytes);
     while let Some((number, wire)) = message.next()? {

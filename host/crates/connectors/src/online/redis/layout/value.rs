@@ -270,10 +270,12 @@ fn map(
     key_type: &DataType,
     value_type: &DataType,
 ) -> Result<Option<Vec<(Value, Value)>>, Malformed> {
-    let is_text = *key_type == DataType::String;
-    if !matches!(number, kind::LIST | kind::SCALAR_MAP)
-        && !(is_text && matches!(number, kind::MAP | kind::STRUCT))
-    {
+    let may_be = match number {
+        kind::LIST | kind::SCALAR_MAP => true,
+        kind::MAP | kind::STRUCT => *key_type == DataType::String,
+        _ => false,
+    };
+    if !may_be {
         return Ok(None);
     }
     let mut message = Message::new(wire.bytes()?);
@@ -317,8 +319,11 @@ fn entry(bytes: &[u8]) -> Result<(Option<Wire<'_>>, &[u8]), Malformed> {
     Ok((key, value))
 }
 
+/// Two messages.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The two values of a `Value` that is a list of two.
-fn pair(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Malformed> {
+fn pair(bytes: &[u8]) -> Result<Option<Pair<'_>>, Malformed> {
     let (mut message, mut list) = (Message::new(bytes), None);
     while let Some((number, wire)) = message.next()? {
         if number == kind::LIST {

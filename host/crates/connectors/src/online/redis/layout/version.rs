@@ -9,7 +9,7 @@
 //! row          u32, big-endian
 //! ```
 //!
-//! From [`ORDER_OFFSET`] on, the order of the bytes is the order of [`RowVersion`], for positions of any widths.
+//! Behind the format, the order of the bytes is the order of [`RowVersion`], for positions of any widths.
 
 use model::batch::FeatureBatch;
 use model::position::{MAX_POSITION_BYTES, Partition, Position, RowVersion};
@@ -17,8 +17,6 @@ use model::position::{MAX_POSITION_BYTES, Partition, Position, RowVersion};
 use super::protobuf::Malformed;
 use super::timestamp::parse_timestamp;
 
-/// Where the bytes begin that are compared.
-pub(in crate::online::redis) const ORDER_OFFSET: usize = 1;
 /// Set in the first byte of a tombstone.
 pub(in crate::online::redis) const TOMBSTONE: u8 = 0x80;
 

@@ -21,16 +21,24 @@ pub(super) struct Contents {
     /// By the key of the mark.
     pub(super) tracks: BTreeMap<String, Track>,
     /// Through where each view and partition was acknowledged.
-    pub(super) through: BTreeMap<Lane, Position>,
+    pub(super) reached: BTreeMap<Lane, Reached>,
     /// What was lost and is not read again yet.
     pub(super) lost: BTreeMap<Lane, Option<Position>>,
+}
+
+/// How far a view has come in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub(super) through: Position,
+    /// How often the view had been rewound then.
+    pub(super) epoch: u32,
 }
 
 impl Contents {
     /// As it is written: with fewer batches.
     pub(super) fn condensed(&self) -> Self {
         let tracks = self.tracks.iter().map(|(key, track)| (key.clone(), track.condensed())).collect();
-        Self { store: self.store.clone(), tracks, through: self.through.clone(), lost: self.lost.clone() }
+        Self { store: self.store.clone(), tracks, reached: self.reached.clone(), lost: self.lost.clone() }
     }
 }
 
@@ -89,12 +97,16 @@ fn render(contents: &Contents) -> Value {
             json!({"key": key, "acknowledged": track.acknowledged, "lanes": lanes})
         })
         .collect();
-    let row = |lane: &Lane, to: &Option<Position>| {
+    let reached = contents.reached.iter().map(|(lane, reached)| {
+        let through = reached.through.to_string();
+        json!({"view": lane.view, "partition": lane.partition.as_str(), "through": through, "epoch": reached.epoch})
+    });
+    let reached: Vec<Value> = reached.collect();
+    let lost = contents.lost.iter().map(|(lane, to)| {
         json!({"view": lane.view, "partition": lane.partition.as_str(), "to": position(to)})
-    };
-    let through: Vec<Value> = contents.through.iter().map(|(lane, through)| row(lane, &Some(*through))).collect();
-    let lost: Vec<Value> = contents.lost.iter().map(|(lane, to)| row(lane, to)).collect();
-    json!({"format": FORMAT, "store": contents.store, "marks": tracks, "through": through, "lost": lost})
+    });
+    let lost: Vec<Value> = lost.collect();
+    json!({"format": FORMAT, "store": contents.store, "marks": tracks, "reached": reached, "lost": lost})
 }
 
 fn parse(value: &Value) -> Option<Contents> {
@@ -113,8 +125,10 @@ fn parse(value: &Value) -> Option<Contents> {
         }
         contents.tracks.insert(mark.get("key")?.as_str()?.to_owned(), track);
     }
-    for through in value.get("through")?.as_array()? {
-        contents.through.insert(parse_lane(through)?, position(through.get("to")?)??);
+    for reached in value.get("reached")?.as_array()? {
+        let through = position(reached.get("through")?)??;
+        let epoch = u32::try_from(reached.get("epoch")?.as_u64()?).ok()?;
+        contents.reached.insert(parse_lane(reached)?, Reached { through, epoch });
     }
     for lost in value.get("lost")?.as_array()? {
         contents.lost.insert(parse_lane(lost)?, position(lost.get("to")?)?);
@@ -154,7 +168,7 @@ mod tests {
         contents.tracks.insert("mark".into(), track);
         contents.lost.insert(lane("1"), Some(Position::from_u64(3)));
         contents.lost.insert(lane("2"), None);
-        contents.through.insert(lane("0"), Position::from_u64(90));
+        contents.reached.insert(lane("0"), Reached { through: Position::from_u64(90), epoch: 3 });
         write(&path, &contents).unwrap();
         write(&path, &contents).unwrap();
         assert_eq!(read(&path).unwrap(), Some(contents));

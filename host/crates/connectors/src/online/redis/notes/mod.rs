@@ -24,7 +24,7 @@ use model::online::{Ledger, Starts};
 use model::position::{Partition, Position};
 use tokio::sync::oneshot;
 
-use self::file::Contents;
+use self::file::{Contents, Reached};
 use self::track::{Entry, Lane};
 use super::options::Loss;
 use super::store::LossHook;
@@ -90,7 +90,7 @@ impl Notes {
         let path = file::path(directory, connection);
         let contents = file::read(&path)?.unwrap_or_default();
         set_back(&contents, &*ledger)?;
-        let filed = contents.through.keys().cloned().collect();
+        let filed = contents.reached.keys().cloned().collect();
         let state = State { untold: contents.lost.clone(), contents, filed, ..State::default() };
         Ok(Self {
             path,
@@ -169,11 +169,12 @@ impl Notes {
         for (lane, to) in lost {
             self.metrics.view(&lane.view).losses.inc();
             let to = state.contents.lost.get(&lane).map_or(to, |before| (*before).min(to));
-            if let Some(to) = to {
-                state.contents.through.insert(lane.clone(), to);
-            } else {
-                state.contents.through.remove(&lane);
-                state.filed.remove(&lane);
+            match (to, state.contents.reached.get_mut(&lane)) {
+                (Some(to), Some(reached)) => reached.through = to,
+                _ => {
+                    state.contents.reached.remove(&lane);
+                    state.filed.remove(&lane);
+                }
             }
             state.contents.lost.insert(lane.clone(), to);
             state.untold.insert(lane, to);
@@ -247,7 +248,7 @@ impl Notes {
                 return self.check(&lane.view, &lane.partition);
             }
             // After a rewind the last position is no place to go back to.
-            let last = state.contents.through.get(&lane).copied().filter(|last| *last < first);
+            let last = state.contents.reached.get(&lane).map(|last| last.through).filter(|last| *last < first);
             let before = last.or_else(|| {
                 self.ledger.durable(&lane.view, &lane.partition).filter(|durable| *durable < first)
             });
@@ -259,7 +260,14 @@ impl Notes {
                     track.note(&lane, Entry { number: *number, before });
                 }
             }
-            state.contents.through.insert(lane.clone(), batch.covers.through);
+            let through = batch.covers.through;
+            match state.contents.reached.get_mut(&lane) {
+                Some(reached) => reached.through = reached.through.max(through),
+                None => {
+                    let epoch = self.ledger.view(&lane.view)?.epoch;
+                    state.contents.reached.insert(lane.clone(), Reached { through, epoch });
+                }
+            }
             state.dirty = true;
             is_filed = state.filed.contains(&lane);
         }
@@ -355,6 +363,11 @@ impl Notes {
         self.wakes.notify_all();
     }
 
+    /// After [`Notes::run`] has ended: whether the file says everything.
+    pub(super) fn ended(&self) -> Result<(), Failure> {
+        self.flush()
+    }
+
     /// Writes the file.
     fn flush(&self) -> Result<(), Failure> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -363,13 +376,14 @@ impl Notes {
             if !state.dirty || state.replaced.is_some() {
                 return Ok(());
             }
+            follow_rewinds(&mut state.contents, &*self.ledger)?;
             state.dirty = false;
             state.contents.condensed()
         };
         let written = file::write(&self.path, &contents);
         let mut state = self.lock();
         match &written {
-            Ok(()) => state.filed = contents.through.into_keys().collect(),
+            Ok(()) => state.filed = contents.reached.into_keys().collect(),
             Err(_) => state.dirty = true,
         }
         written
@@ -383,16 +397,32 @@ impl Notes {
 /// Takes back from the ledger what may have been acknowledged behind the last writing of the file.
 fn set_back(contents: &Contents, ledger: &dyn Ledger) -> Result<(), Failure> {
     let mut views: BTreeMap<&str, Starts> = BTreeMap::new();
-    for (lane, through) in &contents.through {
+    for (lane, reached) in &contents.reached {
         let view = ledger.view(&lane.view)?;
+        let is_ahead = view.online.get(&lane.partition).is_some_and(|online| *online > reached.through);
         // A view that was rewound to later has not been through what it skipped.
-        let began = view.started.get(&lane.partition).copied().flatten();
-        let through = began.map_or(*through, |began| began.max(*through));
-        if view.online.get(&lane.partition).is_some_and(|online| *online > through) {
-            views.entry(&lane.view).or_default().insert(lane.partition.clone(), Some(through));
+        if is_ahead && view.epoch == reached.epoch {
+            views.entry(&lane.view).or_default().insert(lane.partition.clone(), Some(reached.through));
         }
     }
     views.into_iter().try_for_each(|(view, to)| ledger.set_back(view, &to))
+}
+
+/// After a view was rewound, it is where the ledger says.
+fn follow_rewinds(contents: &mut Contents, ledger: &dyn Ledger) -> Result<(), Failure> {
+    let mut views = BTreeMap::new();
+    for lane in contents.reached.keys() {
+        if !views.contains_key(&lane.view) {
+            views.insert(lane.view.clone(), ledger.view(&lane.view)?);
+        }
+    }
+    contents.reached.retain(|lane, reached| {
+        let Some(view) = views.get(&lane.view).filter(|view| view.epoch != reached.epoch) else { return true };
+        let Some(online) = view.online.get(&lane.partition) else { return false };
+        *reached = Reached { through: *online, epoch: view.epoch };
+        true
+    });
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,8 +18,10 @@ const DOING: &str = "look what is there";
 pub(super) fn look(common: &Common, connection: &mut redis::Connection) -> RedisResult<Result<Vec<FoundMark>, Failure>> {
     let mut ask = |command: Cmd| connection.req_command(&command).and_then(told);
     let store_key = common.store_key();
+    // Asked before Redis is: another writer may name the store meanwhile.
+    let is_named = common.notes.store().is_some();
     let mut store = text(&ask(get(&store_key))?);
-    if store.is_none() && common.notes.store().is_none() {
+    if store.is_none() && !is_named {
         ask(name_store(&store_key))?;
         store = text(&ask(get(&store_key))?);
     }
@@ -39,8 +41,9 @@ pub(super) async fn look_at_cluster(common: &Common, nodes: &Nodes) -> Result<Ve
         let mut answers = nodes.run(vec![Keyed::new(key.as_bytes(), command)]).await?;
         answers.pop().unwrap_or_else(|| Err(Failure::retry(DOING)))
     };
+    let is_named = common.notes.store().is_some();
     let mut store = text(&ask(get(&store_key), &store_key).await?);
-    if store.is_none() && common.notes.store().is_none() {
+    if store.is_none() && !is_named {
         ask(name_store(&store_key), &store_key).await?;
         store = text(&ask(get(&store_key), &store_key).await?);
     }

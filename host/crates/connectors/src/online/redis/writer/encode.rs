@@ -195,8 +195,9 @@ impl Buffers {
     }
 }
 
-/// Appends the arguments of one row of a script, each a bulk string.
-pub(super) fn append_row(
+/// Appends the arguments of one row of a script, each a bulk string: version, time, deadline if rows have one, features. A
+/// deletion has a deadline in the place of its time.
+fn append_row(
     view: &View,
     columns: &[ValueColumn<'_>],
     work: &Work,
@@ -224,5 +225,36 @@ pub(super) fn append_row(
         view.feature_bulks.iter().for_each(|_| append_bulk(b"", out));
     } else {
         columns.iter().for_each(|column| column.append_bulk(row as usize, out));
+    }
+}
+
+/// The same as `append_row` appends, each part by itself.
+pub(super) fn row_parts(
+    view: &View,
+    columns: &[ValueColumn<'_>],
+    work: &Work,
+    row: u32,
+    now: i64,
+    parts: &mut Vec<Vec<u8>>,
+) {
+    let version = work.version(row);
+    let is_deletion = work.is_deletion();
+    let part = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut part = Vec::new();
+        write(&mut part);
+        part
+    };
+    parts.push(part(&|out| version.append(is_deletion, out)));
+    parts.push(match is_deletion {
+        true => Lifetime::of_deletion(version.event_time, now).to_string().into_bytes(),
+        false => part(&|out| append_timestamp(version.event_time, out)),
+    });
+    if view.lifetime.is_limited() {
+        parts.push(view.lifetime.deadline(version.event_time, now).to_string().into_bytes());
+    }
+    if is_deletion {
+        parts.extend(view.feature_bulks.iter().map(|_| Vec::new()));
+    } else {
+        parts.extend(columns.iter().map(|column| part(&|out| column.append(row as usize, out))));
     }
 }

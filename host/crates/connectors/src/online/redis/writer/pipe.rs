@@ -355,7 +355,7 @@ fn take_compared(answer: &Value, request: &Request, work: &mut Work, view: &mut 
         view.lose_claim(Instant::now(), ASK_AGAIN);
     }
     let mut told = told.into_iter().peekable();
-    let (mut late, before) = (0, work.late.len());
+    let mut late = 0;
     for (place, row) in request.compared.iter().enumerate() {
         let found = told.next_if(|told| told.row == place);
         let entity = work.entities[*row as usize];
@@ -382,6 +382,5 @@ fn take_compared(answer: &Value, request: &Request, work: &mut Work, view: &mut 
         }
     }
     view.metrics.compared.inc_by(request.compared.len() as u64 - late);
-    view.metrics.late.inc_by((work.late.len() - before) as u64);
     Ok(())
 }

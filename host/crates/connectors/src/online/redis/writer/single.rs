@@ -155,6 +155,9 @@ impl Single {
                 let noted = self.common.notes.acknowledge(batch, marks.as_slice());
                 self.common.nodes.metrics().writes.inc();
                 work.failure = noted.err();
+                if let Some(view) = self.views.get(&work.view.name) {
+                    view.metrics.late.inc_by(work.late.len() as u64);
+                }
             }
             work.finish();
         }

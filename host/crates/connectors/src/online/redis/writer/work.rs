@@ -195,6 +195,8 @@ impl Work {
             (None, Reply::Rows(reply)) => {
                 let mut late = late;
                 late.sort_unstable();
+                // What was decided twice, as it had to be sent again, counts once.
+                late.dedup();
                 drop(reply.send(Ok(Applied { late })));
             }
             (None, Reply::Deletion(reply, places)) => {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use model::error::Disposition;
 
-use super::server::Act;
+use super::server::{Act, number};
 use super::{Rig, emission};
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
@@ -46,11 +46,11 @@ fn a_request_without_an_answer_is_sent_again() {
 
 #[test]
 fn each_key_keeps_its_order_whatever_happens() {
-    for seed in 1..6 {
+    for seed in 1..4 {
         let rig = Rig::new();
         rig.server.state().chaos = Some((seed, 3));
         let batch = |partition: &str, batch: u64| emission(partition, batch * 40, batch * 40 + 39, 60, 1);
-        let batches = (0..10).flat_map(|number| [batch("p", number), batch("q", number)]);
+        let batches = (0..5).flat_map(|number| [batch("p", number), batch("q", number)]);
         let batches: Vec<_> = batches.map(|batch| rig.start(batch)).collect();
         batches.into_iter().for_each(|batch| rig.wait(batch).unwrap());
         for entity in 0..60 {
@@ -61,14 +61,14 @@ fn each_key_keeps_its_order_whatever_happens() {
                     .records()
                     .iter()
                     .filter(|record| record.key == entity.to_string() && record.data.contains(&identity))
-                    .map(super::server::number)
+                    .map(number)
                     .collect();
                 assert!(numbers.is_sorted(), "seed {seed}, entity {entity}: {numbers:?}");
                 numbers.dedup();
-                assert_eq!(numbers, (0..400).filter(|row| row % 60 == entity).collect::<Vec<_>>());
+                assert_eq!(numbers, (0..200).filter(|row| row % 60 == entity).collect::<Vec<_>>());
             }
         }
-        assert_eq!((rig.position("p"), rig.position("q")), (Some(399), Some(399)));
+        assert_eq!((rig.position("p"), rig.position("q")), (Some(199), Some(199)));
     }
 }
 
@@ -132,7 +132,11 @@ fn after_a_failure_nothing_goes_before_what_failed() {
     assert!(failure.to_string().contains("earlier batch failed"), "{failure}");
     until_it_opens(5).unwrap();
     until_it_opens(10).unwrap();
-    assert_eq!(rig.server.records().len(), 15);
+    let mut numbers: Vec<u64> = rig.server.records().iter().map(number).collect();
+    numbers.sort_unstable();
+    // The second batch may have been taken before it was given up.
+    numbers.dedup();
+    assert_eq!(numbers, (0..15).collect::<Vec<_>>());
     assert_eq!(rig.position("p"), Some(14));
 }
 

@@ -21,9 +21,9 @@ pub(super) fn message(parts: &[Part<'_>]) -> Vec<u8> {
     let mut records = Vec::new();
     for (key, hash_key, data) in parts {
         let mut record = Vec::new();
-        put_number(&mut record, 1, place(&mut keys, *key));
+        put_number(&mut record, 1, place(&mut keys, key));
         if let Some(hash_key) = hash_key {
-            put_number(&mut record, 2, place(&mut hash_keys, *hash_key));
+            put_number(&mut record, 2, place(&mut hash_keys, hash_key));
         }
         put_bytes(&mut record, 3, data);
         // A tag, which nobody reads: name and value.

@@ -18,6 +18,7 @@ use super::super::{ValueColumn, decode};
 
 /// Checks that each row of a column is read back as this value, alone and as a bulk string, whole and sliced.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "columns are made where they are checked")]
 fn check(data_type: &str, column: ArrayRef, expected: &[Value]) {
     let field = Field::nullable("f", data_type.parse().unwrap());
     assert_eq!(column.len(), expected.len(), "{data_type}");

@@ -5,9 +5,12 @@ use std::cmp::Ordering;
 use model::position::{Partition, Position, RowVersion};
 use proptest::prelude::*;
 
-use super::super::version::{Held, ORDER_OFFSET, TOMBSTONE, Version, held, parse};
-use super::super::{append_timestamp, parse_timestamp};
+use super::super::timestamp::{append_timestamp, parse_timestamp};
+use super::super::version::{Held, TOMBSTONE, Version, held, parse};
 use super::{bytes, hex};
+
+/// Where the bytes begin that are in order.
+const ORDERED: usize = 1;
 
 fn encode(version: &RowVersion, tombstone: bool) -> Vec<u8> {
     let mut out = Vec::new();
@@ -46,7 +49,7 @@ proptest! {
     #[test]
     fn the_order_of_bytes_is_that_of_versions(left in any_version(), right in any_version()) {
         let (left_bytes, right_bytes) = (encode(&left, true), encode(&right, false));
-        prop_assert_eq!(left_bytes[ORDER_OFFSET..].cmp(&right_bytes[ORDER_OFFSET..]), left.cmp(&right));
+        prop_assert_eq!(left_bytes[ORDERED..].cmp(&right_bytes[ORDERED..]), left.cmp(&right));
     }
 
     /// Neighbors in one partition, whose bytes differ late.
@@ -64,7 +67,7 @@ proptest! {
                 neighbor.position = Position::from_bytes(&longer).unwrap();
             }
         }
-        let order = encode(&version, false)[ORDER_OFFSET..].cmp(&encode(&neighbor, false)[ORDER_OFFSET..]);
+        let order = encode(&version, false)[ORDERED..].cmp(&encode(&neighbor, false)[ORDERED..]);
         prop_assert_eq!(order, version.cmp(&neighbor));
     }
 

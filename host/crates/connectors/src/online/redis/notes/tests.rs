@@ -1,0 +1,1 @@
+//! What is noted, without a server.
