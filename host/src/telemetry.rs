@@ -24,9 +24,13 @@ pub(crate) fn install(global: &Global) {
         1 => "debug",
         _ => "trace",
     };
-    // The store and the compiler speak of themselves at `info`; that is for whoever asks for more.
-    let default =
-        if global.verbose == 0 { format!("{level},fjall=warn,lsm_tree=warn") } else { level.to_owned() };
+    // The store, the compiler and the clients of AWS speak of themselves, the latter once for each attempt; that is for
+    // whoever asks for more.
+    let default = if global.verbose == 0 {
+        format!("{level},fjall=warn,lsm_tree=warn,aws_config=error")
+    } else {
+        level.to_owned()
+    };
     let filter = EnvFilter::try_from_env("HOST_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     match global.log_format {

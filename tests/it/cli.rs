@@ -27,6 +27,7 @@ fn help_is_what_it_is() {
         "build",
         "get",
         "rewind",
+        "migrate-store",
         "list",
         "generate",
         "schema",

@@ -34,4 +34,5 @@ mod kinesis_kill;
 mod kinesis_group;
 mod kinesis_job;
 mod redis_harness;
+mod redis_migrate;
 mod support;

@@ -20,6 +20,8 @@ use crate::flow::Flow;
 use crate::orders::Stop;
 use crate::pool::lock;
 use crate::roster;
+use crate::shared::Shared;
+use crate::start;
 
 /// How long units may take to end. They do not wait for their sinks, only for a call into the guest.
 const END_LIMIT: Duration = Duration::from_secs(30);
@@ -33,6 +35,13 @@ pub struct LostRows {
     pub to: Starts,
 }
 
+/// What the hosts of a source know of the view says no more that its rows are there.
+fn set_back(shared: &Shared, lost: &LostRows) -> Result<(), Failure> {
+    let not_looked_up: Starts = lost.to.keys().map(|partition| (partition.clone(), None)).collect();
+    start::note_lost(shared.ledger.as_ref(), &lost.view, &not_looked_up)?;
+    shared.ledger.set_back(&lost.view, &lost.to)
+}
+
 impl Flow {
     /// Makes rows again that the online store has lost. May block. `ready` runs when nothing of the view is under way
     /// in these partitions, and before it begins anew: from then on the store is to take its writes again.
@@ -43,7 +52,7 @@ impl Flow {
         let _changing = lock(&self.core.changing);
         let shared = &self.core.shared;
         let Some(view) = self.core.view(&lost.view) else {
-            shared.ledger.set_back(&lost.view, &lost.to)?;
+            set_back(shared, lost)?;
             ready();
             return Ok(());
         };
@@ -62,7 +71,7 @@ impl Flow {
                 "repair view `{}`: its work on partition `{partition}` did not end within {END_LIMIT:?}",
                 view.name
             ))),
-            None => shared.ledger.set_back(&lost.view, &lost.to),
+            None => set_back(shared, lost),
         };
         if result.is_ok() {
             for unit in &units {

@@ -9,9 +9,10 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use model::error::{Disposition, Failure};
-use model::online::{GenerationEntry, ViewLedger};
+use model::online::{GenerationEntry, Ledger, Starts, ViewLedger};
 use model::position::{Partition, Position};
-use model::source::{Kept, Point, Source};
+use model::source::{Kept, Point, Positions, Source};
+use model::view::{Digest, Generation};
 
 use crate::generations;
 use crate::progress::Marks;
@@ -105,6 +106,19 @@ pub(crate) fn group_name(view: &str) -> String {
     format!("{view}#group")
 }
 
+/// The name under which the ledger remembers in which partitions a store that hosts share has lost rows of a view, and
+/// through where what others know of the view says nothing of its rows any more (`None` = not looked up yet).
+fn lost_name(view: &str) -> String {
+    format!("{view}#lost")
+}
+
+/// Notes that a view's rows were lost in these partitions, see [`lost_name`]. Durable on return.
+pub(crate) fn note_lost(ledger: &dyn Ledger, view: &str, partitions: &Starts) -> Result<(), Failure> {
+    // The ledger wants a generation; nothing is ever transformed under this name.
+    let generation = Generation { number: 1, digest: Digest([0; 32]) };
+    ledger.rewind(&lost_name(view), partitions, &GenerationEntry { generation, after: Positions::new() }, 0)
+}
+
 /// The name under which the ledger remembers which source a view reads: its positions belong to that source.
 fn source_name(view: &str) -> String {
     format!("{view}#source")
@@ -150,6 +164,8 @@ pub(crate) struct Ledgers {
     rewind: ViewLedger,
     /// Where the source's group has had commits.
     group: ViewLedger,
+    /// Where rows were lost that hosts share.
+    lost: ViewLedger,
     pub(crate) was_known: bool,
 }
 
@@ -170,8 +186,9 @@ impl Ledgers {
         }
         let output = shared.ledger.view(&output_name(name))?;
         let group = shared.ledger.view(&group_name(name))?;
+        let lost = shared.ledger.view(&lost_name(name))?;
         let was_known = !view.generations.is_empty();
-        Ok(Self { view, output, rewind, group, was_known })
+        Ok(Self { view, output, rewind, group, lost, was_known })
     }
 
     /// Looks up where a view begins in a partition, and notes durably what is new.
@@ -194,7 +211,7 @@ impl Ledgers {
                 started
             }
         };
-        let online = self.online(setup, partition, started, kept.as_ref());
+        let online = self.online(shared, setup, partition, started, kept.as_ref())?;
         if let Some(kept) = &kept {
             self.check_same_stream(name, source, partition, online, kept)?;
         }
@@ -223,22 +240,33 @@ impl Ledgers {
     /// Through where a view's rows are in its online store.
     fn online(
         &self,
+        shared: &Shared,
         setup: &ViewSetup,
         partition: &Partition,
         started: Option<Position>,
         kept: Option<&Kept>,
-    ) -> Option<Position> {
+    ) -> Result<Option<Position>, Failure> {
         let here = self.view.online.get(partition).copied().max(started);
         // What other hosts have written to a store that they share is there, whoever asks.
-        let Some(kept) = kept.filter(|_| setup.rows_are_shared) else { return here };
+        let Some(kept) = kept.filter(|_| setup.rows_are_shared) else { return Ok(here) };
         // With records going out at the same time as rows, that a record is out says nothing of its row.
         let there = if setup.parallel_emit { kept.group } else { kept.view };
-        match kept.epoch.cmp(&self.view.epoch) {
+        // What was lost was written by whoever got through here; it is there again once somebody has got further.
+        let is_lost = match self.lost.started.get(partition) {
+            None => false,
+            Some(Some(through)) => there <= Some(*through),
+            Some(None) => {
+                note_lost(shared.ledger.as_ref(), &setup.shape.name, &[(partition.clone(), there)].into())?;
+                true
+            }
+        };
+        Ok(match kept.epoch.cmp(&self.view.epoch) {
             Ordering::Less => here,
+            Ordering::Equal if is_lost => here,
             Ordering::Equal => here.max(there),
             // Rewound on another host: what was noted here belongs to an earlier epoch.
             Ordering::Greater => there,
-        }
+        })
     }
 
     /// Refuses to go on in a partition that is not the one that the view has read: its positions mean other events.
@@ -366,7 +394,7 @@ pub(crate) fn begin_generations(
     shared: &Shared,
     view: &str,
     generations: &[GenerationEntry],
-    digest: model::view::Digest,
+    digest: Digest,
     beginnings: &[Beginning],
 ) -> Result<Vec<GenerationEntry>, Failure> {
     let positions: Vec<_> =

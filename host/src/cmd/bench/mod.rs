@@ -17,7 +17,7 @@ mod read;
 mod swap;
 mod idle;
 mod redis_server;
-// mod redis;
+mod redis;
 mod kafka;
 mod kinesis;
 
@@ -49,7 +49,7 @@ impl Bench {
 type Group = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
 
 /// The groups, in the order of the flow.
-const GROUPS: [(&str, Group); 11] = [
+const GROUPS: [(&str, Group); 12] = [
     ("sandbox", sandbox::measure),
     ("decode", decode::measure),
     ("record", record::measure),
@@ -61,7 +61,7 @@ const GROUPS: [(&str, Group); 11] = [
     ("idle", idle::measure),
     ("kafka", kafka::measure),
     ("kinesis", kinesis::measure),
-    // ("redis", redis::measure),
+    ("redis", redis::measure),
 ];
 
 /// Runs the command.

@@ -2,7 +2,7 @@
 //!
 //! | figure | what is done |
 //! |---|---|
-//! | plain client | one connection, pipelines of 512 HSET of the very bytes that the store has written, no comparison |
+//! | plain client | one connection, pipelines of 512 HSET, two under way, of the very bytes that the store has written |
 //! | store, claimed / compared | the online store alone, which decides at home under its claim, or inside Redis for each row |
 //! | whole path | `host run`: file → WebAssembly → Redis |
 //! | reads | `host run` on one core, eight connections and Redis on the other |
@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use connectors::online::embedded::{EmbeddedOptions, EmbeddedStore};
 use connectors::online::redis::{RedisStore, RedisStoreOptions};
-use connectors::redis::{Connection, RedisMetrics, Shared, limit};
+use connectors::redis::limit::Pipelines;
+use connectors::redis::{Connection, Shared};
 use futures_util::future::try_join_all;
+use model::batch::FeatureBatch;
 use model::online::{Ledger, OnlineStore};
 use tokio::runtime::Runtime;
 
@@ -31,6 +33,8 @@ use super::service::{Service, ad_view, folder};
 
 /// Batches under way at a time, as the flow has them of one partition.
 const IN_FLIGHT: usize = 4;
+/// For what the store knows of entities.
+const KNOWN_BYTES: usize = 64 << 20;
 
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let program = bench.kafka.redis_server.as_ref();
@@ -39,12 +43,12 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     for round in 0..rounds {
         let folder = folder()?;
         let server = RedisServer::start(program, &folder.path().join("store"), None)?;
-        claimed.add("store, claimed", round, store(bench, &server, folder.path(), true)?);
+        claimed.add("store, claimed", round, store(bench, &server, folder.path(), KNOWN_BYTES)?);
         // The very bytes that the store has written, written again.
         plain.add("plain client", round, by_hand(bench, &server)?);
         drop(server);
         let server = RedisServer::start(program, &folder.path().join("again"), None)?;
-        compared.add("store, compared", round, store(bench, &server, folder.path(), false)?);
+        compared.add("store, compared", round, store(bench, &server, folder.path(), 0)?);
         drop(server);
         let server = RedisServer::start(program, &folder.path().join("whole"), None)?;
         whole.add("file → WASM → Redis", round, whole_path(bench, &server, folder.path())?);
@@ -103,13 +107,13 @@ impl Sums {
 }
 
 /// Measures something that writes so many rows, in this process.
-fn timed(server: &RedisServer, rows: u64, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Run> {
+fn timed(server: &RedisServer, rows: f64, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Run> {
     let (redis, own, started) = (server.processor_seconds(), own_seconds(), Instant::now());
     work()?;
     let elapsed = started.elapsed().as_secs_f64();
-    let a_row = |seconds: f64| seconds * 1e6 / count(rows);
+    let a_row = |seconds: f64| seconds * 1e6 / rows;
     Ok(Run {
-        rate: count(rows) / elapsed,
+        rate: rows / elapsed,
         redis: a_row(server.processor_seconds() - redis),
         own: a_row(own_seconds() - own),
     })
@@ -120,59 +124,62 @@ fn own_seconds() -> f64 {
 }
 
 fn connection(server: &RedisServer) -> Connection {
-    Connection::plain("bench", &server.address)
+    Connection::new("bench", vec![server.address.clone()])
 }
 
-/// The store alone: batches of 1,000 rows of 50,000 entities.
-fn store(bench: &Bench, server: &RedisServer, folder: &Path, claims: bool) -> anyhow::Result<Run> {
+/// The store alone: batches of 1,000 rows of 50,000 entities. `memory`: for what is known of entities; with none, every
+/// row is compared.
+fn store(bench: &Bench, server: &RedisServer, folder: &Path, memory: usize) -> anyhow::Result<Run> {
     let batches = bench.scaled(1000).max(10);
     let runtime = Runtime::new()?;
-    let name = if claims { "claimed" } else { "compared" };
     let clock = Arc::new(crate::clock::SystemClock);
-    let ledger = EmbeddedStore::open(EmbeddedOptions::new(folder.join(name), clock.clone()))?;
+    let embedded = EmbeddedOptions::new(folder.join(format!("ledger-{memory}")), Arc::clone(&clock) as _);
+    let ledger = EmbeddedStore::open(embedded)?;
     let store = RedisStore::open(RedisStoreOptions {
         project: "default".to_owned(),
         connection: connection(server),
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
-        directory: folder.join(format!("{name}-marks")),
+        directory: folder.join(format!("marks-{memory}")),
         instance: "bench".to_owned(),
-        claims,
+        memory_bytes: memory,
+        writers: 1,
         clock,
-        ..RedisStoreOptions::defaults(Shared::new(
-            runtime.handle().clone(),
-            RedisMetrics::detached(),
-            Arc::new(|_, _| {}),
-        ))
+        shared: Shared::for_tests(runtime.handle().clone()),
     })?;
-    let write = |from: u64, to: u64| -> anyhow::Result<()> {
+    // Made before the clock runs.
+    let made = |from: u64, to: u64| -> anyhow::Result<Vec<_>> {
+        (from..to).map(|number| Ok(Arc::new(impressions(number * 1000)?))).collect()
+    };
+    let write = |batches: &[Arc<FeatureBatch>]| -> anyhow::Result<()> {
         runtime.block_on(async {
-            let mut next = from;
-            while next < to {
-                let end = (next + IN_FLIGHT as u64).min(to);
-                let writes = (next..end)
-                    .map(|number| anyhow::Ok(store.write(Arc::new(impressions(number * 1000)?))))
-                    .collect::<anyhow::Result<Vec<_>>>()?;
-                try_join_all(writes).await?;
-                next = end;
+            for some in batches.chunks(IN_FLIGHT) {
+                try_join_all(some.iter().map(|batch| store.write(Arc::clone(batch)))).await?;
             }
             anyhow::Ok(())
         })
     };
-    // Every entity is there, and claimed.
+    // Every entity is there, and known.
     let warm = 100;
-    write(0, warm)?;
-    let run = timed(server, batches * 1000, || write(warm, warm + batches))?;
+    write(&made(0, warm)?)?;
+    let batches = made(warm, warm + batches)?;
+    let run = timed(server, count(u64::try_from(batches.len())? * 1000), || write(&batches))?;
     store.close()?;
     ledger.close()?;
     Ok(run)
 }
 
-/// What is there is written again by a plain client.
+/// What is there is written again by a plain client, as often as it takes.
 fn by_hand(bench: &Bench, server: &RedisServer) -> anyhow::Result<Run> {
-    let rows = limit::stored_rows(&connection(server), 50_000)?;
-    ensure!(!rows.is_empty(), "nothing was stored");
-    let wanted = bench.scaled(1000).max(10) * 1000;
-    timed(server, wanted, || Ok(limit::write_plain(&connection(server), &rows, wanted)?))
+    let runtime = Runtime::new()?;
+    let shared = Shared::for_tests(runtime.handle().clone());
+    let rows = Pipelines::stored(&connection(server), &shared, 50_000)?;
+    ensure!(rows.rows() > 0, "nothing was stored");
+    let rounds = (bench.scaled(1_000_000) / u64::try_from(rows.rows())?).max(1);
+    let written = count(rounds * u64::try_from(rows.rows())?);
+    timed(server, written, || {
+        (0..rounds).try_for_each(|_| rows.write(&connection(server), &shared, 2).map(drop))?;
+        Ok(())
+    })
 }
 
 /// From the moment that the file appears until its last row is acknowledged.

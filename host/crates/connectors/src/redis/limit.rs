@@ -57,6 +57,36 @@ impl Pipelines {
         all
     }
 
+    /// Of the hashes that a server holds now, at most so many: the very bytes that somebody has written. Blocks.
+    pub fn stored(connection: &Connection, shared: &Shared, most: usize) -> Result<Self, Failure> {
+        let mut master = Nodes::open(connection, shared)?.master()?.connection;
+        let failed = |error: RedisError| error::failure("read what is stored", &connection.name, error);
+        let mut cursor = Vec::from(*b"0");
+        let mut rows: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("COUNT").arg(1000).arg("TYPE").arg("hash");
+            let (next, keys): (Vec<u8>, Vec<Vec<u8>>) = scan.query(&mut master).map_err(failed)?;
+            for key in keys.into_iter().filter(|key| !key.starts_with(b"millrace:")) {
+                let fields = redis::cmd("HGETALL").arg(&key).query(&mut master).map_err(failed)?;
+                rows.push((key, fields));
+            }
+            if next == b"0" || most <= rows.len() {
+                break;
+            }
+            cursor = next;
+        }
+        let pairs = |fields: &[Vec<u8>]| match fields {
+            [field, value] => (field.clone(), value.clone()),
+            _ => (Vec::new(), Vec::new()),
+        };
+        let rows: Vec<(Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)> =
+            rows.into_iter().map(|(key, fields)| (key, fields.chunks(2).map(pairs).collect())).collect();
+        Ok(Self::new(rows.iter().map(|(key, fields)| {
+            (key.as_slice(), fields.iter().map(|(field, value)| (field.as_slice(), value.as_slice())))
+        })))
+    }
+
     /// How many rows there are.
     pub const fn rows(&self) -> usize {
         self.rows

@@ -51,7 +51,7 @@ impl Nodes {
         };
         let address = &found.link.address;
         self.connect(address).map_err(|error| {
-            core.presence.trouble(address, &error::words(&error));
+            core.trouble_at(address, &error);
             error::failure_at("connect to the master", name, Some(address), error)
         })
     }

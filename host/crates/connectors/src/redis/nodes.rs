@@ -30,6 +30,8 @@ const REDIRECT_KEPT: Duration = Duration::from_secs(5);
 
 /// The name under which trouble is noted that is not one node's.
 pub(super) const WHOLE: &str = "";
+/// The same, for slots that no master holds.
+pub(super) const SLOTS: &str = "slots";
 
 /// The nodes of a Redis. Connections are made when they are needed; dropping it closes them.
 pub struct Nodes {
@@ -153,7 +155,7 @@ impl Nodes {
             let address = &master.link.address;
             let read = answers.map_err(super::link::Unanswered::into_error);
             let identity = read.and_then(|answers| Identity::of(address, &answers)).map_err(|error| {
-                core.presence.trouble(address, &error::words(&error));
+                core.trouble_at(address, &error);
                 error::failure_at("ask who it is", &core.connection().name, Some(address), error)
             })?;
             core.presence.fine(address);
@@ -261,6 +263,18 @@ impl Core {
         receiver.recv_timeout(limit).unwrap_or_else(|_| Err(self.not_in_time()))
     }
 
+    /// Notes that a node is in trouble, if it matters.
+    pub(super) fn trouble_at(&self, address: &str, error: &RedisError) {
+        let matters = || self.topology().is_none_or(|topology| topology.has(address));
+        if matters() {
+            self.presence.trouble(address, &error::words(error));
+            // Another may have been found to be master just now.
+            if !matters() {
+                self.presence.fine(address);
+            }
+        }
+    }
+
     /// Notes that the caller gives up because there is no master.
     pub(super) fn give_up(&self, why: NotFound) -> Failure {
         self.presence.trouble(WHOLE, &why.reason());
@@ -336,7 +350,15 @@ impl Core {
                 || new.found.replicas.iter().any(|other| other == address)
                 || new.masters.iter().any(|master| &*master.link.address == address)
         });
-        *topology = Some(Arc::new(new));
+        let new = Arc::new(new);
+        *topology = Some(Arc::clone(&new));
+        drop(topology);
+        // After it is known who is master: see `trouble_at`.
+        self.presence.fine(WHOLE);
+        if new.is_whole() {
+            self.presence.fine(SLOTS);
+        }
+        self.presence.keep(|what| !what.contains(':') || new.has(what));
     }
 
     fn looked(&self) -> Result<Arc<Topology>, NotFound> {
@@ -348,9 +370,13 @@ impl Core {
         }
     }
 
+    /// What the last look said is more than that this one is not over yet.
     fn not_in_time(&self) -> NotFound {
-        let address = self.connection().addresses.first().map_or("", String::as_str);
-        NotFound::Redis(address.into(), error::timeout())
+        let last = self.looked.lock().unwrap_or_else(PoisonError::into_inner).failed.clone();
+        last.unwrap_or_else(|| {
+            let address = self.connection().addresses.first().map_or("", String::as_str);
+            NotFound::Redis(address.into(), error::timeout())
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use super::error::{self, Trouble, failure_at};
 use super::keyed::Keyed;
 use super::layout;
 use super::link::{Link, Unanswered};
-use super::nodes::{Core, Nodes, WHOLE};
+use super::nodes::{Core, Nodes, SLOTS, WHOLE};
 use super::script::Script;
 use super::topology::Topology;
 
@@ -257,7 +257,7 @@ impl Run<'_> {
             self.core.unlearn(&link);
         }
         if !again {
-            self.core.presence.trouble(&link.address, &error::words(&error));
+            self.core.trouble_at(&link.address, &error);
         }
         let mut count = 0;
         for (command, sent) in commands.cmd_iter().zip(sent) {
@@ -327,7 +327,10 @@ impl Run<'_> {
             let trouble = error::trouble(&error);
             // The others say nothing about a node.
             if !trouble.is_redirect() && !matches!(trouble, Trouble::NoScript | Trouble::TryAgain) {
-                self.core.presence.trouble(&address, &error::words(&error));
+                match address.is_empty() {
+                    true => self.core.presence.trouble(SLOTS, &error::words(&error)),
+                    false => self.core.trouble_at(&address, &error),
+                }
             }
             let address = (!address.is_empty()).then_some(&address);
             self.answers[open.index] =

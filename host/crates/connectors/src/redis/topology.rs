@@ -82,6 +82,16 @@ impl Topology {
         })
     }
 
+    /// Whether the node at an address is one of the masters.
+    pub(super) fn has(&self, address: &str) -> bool {
+        self.masters.iter().any(|master| &*master.link.address == address)
+    }
+
+    /// Whether each slot has a master.
+    pub(super) fn is_whole(&self) -> bool {
+        (0..SLOTS).all(|slot| self.link(slot).is_some())
+    }
+
     /// The line to the master of a slot.
     pub(super) fn link(&self, slot: u16) -> Option<&Arc<Link>> {
         let owner = self.owners.as_ref().map_or(0, |owners| owners[usize::from(slot)]);

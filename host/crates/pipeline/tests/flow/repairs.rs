@@ -1,19 +1,22 @@
 //! Rows that the online store has lost are made again, and nothing is emitted again. And: when a view that takes in
 //! again what a crash cost is done, where the source cannot say where it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::online::Ledger;
 use model::position::{Partition, Position};
 use pipeline::LostRows;
+use pipeline::setup::ViewSetup;
 use testkit::fake::component::FakeComponent;
+use testkit::fake::group::MemoryGroup;
 use testkit::fake::online::MemoryStore;
 use testkit::fake::output::MemoryOutput;
 use testkit::fake::source::MemorySource;
 use testkit::fake::trouble::Trace;
 use testkit::fake::wait::wait_until;
 
+use crate::hosts::{Host, append, positions};
 use crate::world::{PARTITION, World, settings};
 
 fn lost(view: &str, to: Option<u64>) -> LostRows {
@@ -77,6 +80,61 @@ fn a_view_that_does_not_run_is_set_back() {
     world.flow.repair(&lost("nobody", None), || {}).unwrap();
     world.flow.repair(&lost("v", Some(7)), || {}).unwrap();
     assert_eq!(world.store.durable("v", &Partition::new(PARTITION)), durable);
+}
+
+/// Starts a view whose rows all hosts share.
+fn sharing(host: Host) -> Host {
+    let setup = ViewSetup { rows_are_shared: true, ..host.view("v", &FakeComponent::identity(1)) };
+    host.flow.start_view(setup).unwrap();
+    host.member.assign(&["t-0"]);
+    host
+}
+
+/// That a loss is made good although the group says that the view is further, whatever happens in between.
+#[track_caller]
+fn check_shared(repair_while_running: bool, crash_after_repair: bool) {
+    let group = MemoryGroup::new(&["t-0"]);
+    let first = sharing(Host::new(&group, 0));
+    append(&group, "t-0", 1..=50);
+    first.wait_marks("v", "t-0", 50);
+    let rows = first.store.rows("v");
+    first.checkpoint();
+    let lost = LostRows {
+        view: "v".to_owned(),
+        to: BTreeMap::from([(Partition::new("t-0"), Some(Position::from_u64(20)))]),
+    };
+    let repair = |host: &Host| {
+        host.store.lose_behind("v", Position::from_u64(20));
+        assert_ne!(host.store.rows("v"), rows);
+        host.flow.repair(&lost, || {}).unwrap();
+    };
+    let running = if repair_while_running {
+        repair(&first);
+        first
+    } else {
+        // Nobody has begun there when the loss is found.
+        let second = first.crash(&group, 1);
+        repair(&second);
+        sharing(second)
+    };
+    let running = if crash_after_repair { sharing(running.crash(&group, 2)) } else { running };
+    wait_until("the rows are there again", || running.store.rows("v") == rows);
+    append(&group, "t-0", 51..=60);
+    running.wait_marks("v", "t-0", 60);
+    let emitted = positions(&group, "v", "t-0");
+    assert_eq!(emitted.iter().collect::<BTreeSet<_>>().len(), 60);
+    // A crash repeats what was not committed, a repair nothing.
+    if repair_while_running && !crash_after_repair {
+        assert_eq!(emitted.len(), 60);
+    }
+}
+
+#[test]
+fn what_the_group_knows_does_not_hide_a_loss() {
+    check_shared(true, false);
+    check_shared(true, true);
+    check_shared(false, false);
+    check_shared(false, true);
 }
 
 #[test]

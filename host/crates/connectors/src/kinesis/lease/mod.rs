@@ -20,7 +20,11 @@
 //! progress is written and the lease freed, in one step, for the host that asked.
 //!
 //! *Progress* is written each beat if there is any. A host that takes over begins with what was written; what the other
-//! did since is done again. The leases that a host holds survive a table that forgets: they are written again from memory.
+//! did since is done again.
+//!
+//! *A table that forgets*, as Redis may when it is restarted or a replica takes over, costs nothing while its hosts live:
+//! each writes again what it has, from memory, and nobody takes what the table does not know before its owner had the time
+//! to do so. A new host looks a few beats before it takes what has no row.
 //!
 //! *Order.* A shard is finished when it is released through its end. Its children, whoever has them, may be read from then on
 //! ([`Leases::may_read`]). The stream forgets shards, and so does the table, a while later.

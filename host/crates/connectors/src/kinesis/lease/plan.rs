@@ -51,29 +51,25 @@ pub(super) struct Outcome {
 impl State {
     /// The table says this. Shards that are another's are lost; those that another wants are on their way.
     pub(super) fn observe(&mut self, rows: BTreeMap<String, Row>, now: Instant) {
-        let was_taken =
-            |observed: &Observed| observed.row.token.owner.as_ref().is_some_and(|owner| *owner != self.me);
+        let unbroken = self.looks.filter(|(_, last)| now.duration_since(*last) < self.beat * PATIENCE);
+        self.looks = Some((unbroken.map_or(now, |(first, _)| first), now));
         let mut before = std::mem::take(&mut self.rows);
+        let mut has_forgotten = false;
         for (shard, row) in rows {
             let partition = Partition::new(shard);
-            let since = match before.remove(&partition) {
-                Some(known) if known.row.token == row.token => known.since,
-                _ => now,
-            };
-            self.vanished.remove(&partition);
+            let known = before.remove(&partition);
+            has_forgotten |= known.as_ref().is_some_and(|known| row.token.counter < known.row.token.counter);
+            let since = known.filter(|known| known.row.token == row.token).map_or(now, |known| known.since);
             self.rows.insert(partition, Observed { row, since });
         }
-        for (partition, observed) in &before {
-            if was_taken(observed) {
-                self.vanished.insert(partition.clone(), now);
-            }
+        has_forgotten |= before.keys().any(|partition| !self.unnamed.contains_key(partition));
+        if has_forgotten {
+            self.forgot = Some(now);
         }
-        self.empty = if self.rows.is_empty() { self.empty.or(Some(now)) } else { None };
         self.note_unnamed(now);
         let partitions: Vec<Partition> = self.held.keys().cloned().collect();
         for partition in &partitions {
-            let owner = self.rows.get(partition).map(|observed| &observed.row.token.owner);
-            if owner.is_some_and(|owner| owner.as_ref() != Some(&self.me)) {
+            if self.is_taken(partition) {
                 self.lose(partition);
             } else if self.is_to_go(partition)
                 && let Some(held) = self.held.get_mut(partition)
@@ -81,6 +77,19 @@ impl State {
             {
                 held.phase = Phase::Leaving;
             }
+        }
+    }
+
+    /// Whether the table says that a shard of this host is not its own. If it only does not know yet, or not any more,
+    /// that this host has it, it is told.
+    fn is_taken(&self, partition: &Partition) -> bool {
+        let (Some(observed), Some(held)) = (self.rows.get(partition), self.held.get(partition)) else {
+            return false;
+        };
+        let Token { owner, counter } = &observed.row.token;
+        match owner {
+            Some(owner) => *owner != self.me,
+            None => *counter >= held.counter,
         }
     }
 
@@ -261,17 +270,22 @@ impl State {
         if !self.is_shared {
             return true;
         }
+        let is_past = |since: Instant, wait: Duration| now.duration_since(since) >= wait;
+        let is_known = self.forgot.is_none_or(|forgot| is_past(forgot, self.duration));
         let Some(Observed { row, since }) = self.rows.get(partition) else {
-            let is_past = |since: &Instant, wait| now.duration_since(*since) >= wait;
-            return self.vanished.get(partition).is_none_or(|since| is_past(since, self.duration))
-                && self.empty.is_none_or(|since| is_past(&since, self.beat * PATIENCE));
+            // An owner whose row the table has lost writes it again.
+            return is_known && self.looks.is_some_and(|(first, _)| is_past(first, self.beat * PATIENCE));
         };
-        let me = Some(&self.me);
         let is_open = match &row.token.owner {
-            Some(owner) => Some(owner) == me,
-            None => row.wanted_by.is_none() || row.wanted_by.as_ref() == me,
+            // It was lost to a table that did not answer, and nobody took it.
+            Some(owner) => *owner == self.me && self.remembered.contains_key(partition),
+            None => {
+                let is_new = self.forgot.is_some_and(|forgot| *since > forgot);
+                let is_for_us = row.wanted_by.as_ref().is_none_or(|host| *host == self.me);
+                is_for_us && (is_known || is_new)
+            }
         };
-        is_open || now.duration_since(*since) >= self.duration
+        is_open || is_past(*since, self.duration)
     }
 
     /// Notes what came of a plan that was sent at this time.
@@ -288,7 +302,6 @@ impl State {
                 Purpose::Other => {}
                 Purpose::Take { partition, counter, progress } => {
                     self.remembered.remove(&partition);
-                    self.vanished.remove(&partition);
                     self.held.insert(partition, Held::taken(counter, sent, progress));
                     outcome.taken += 1;
                 }

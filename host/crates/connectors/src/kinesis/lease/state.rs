@@ -85,10 +85,10 @@ pub(super) struct State {
     /// Shards whose end was reached and that have no children yet.
     childless: BTreeMap<Partition, Instant>,
     pub(super) rows: BTreeMap<Partition, Observed>,
-    /// Rows that vanished under their owners: the table lost them, and the owners do not know yet.
-    pub(super) vanished: BTreeMap<Partition, Instant>,
-    /// Since when the table is known to be empty.
-    pub(super) empty: Option<Instant>,
+    /// Since when the table is looked at without a break, and when that was last.
+    pub(super) looks: Option<(Instant, Instant)>,
+    /// When the table was last seen to have lost something: what it does not know may be somebody's.
+    pub(super) forgot: Option<Instant>,
     /// Rows of shards that the stream names no more.
     pub(super) unnamed: BTreeMap<Partition, Instant>,
     pub(super) held: BTreeMap<Partition, Held>,
@@ -115,8 +115,8 @@ impl State {
             named: None,
             childless: BTreeMap::new(),
             rows: BTreeMap::new(),
-            vanished: BTreeMap::new(),
-            empty: None,
+            looks: None,
+            forgot: None,
             unnamed: BTreeMap::new(),
             held: BTreeMap::new(),
             remembered: BTreeMap::new(),

@@ -48,6 +48,8 @@ impl Core {
         let mut changed = Vec::with_capacity(self.table.load().dirty_rows);
         let bytes = self.list_changed(&mut changed);
         if facts.is_empty() && changed.is_empty() && doomed.is_empty() {
+            drop(one_at_a_time);
+            self.tell();
             return Ok(0);
         }
         self.sort(&mut changed);
@@ -62,10 +64,16 @@ impl Core {
         self.ledger.publish(&pending);
         self.counters.checkpoint_done(begun.elapsed(), changed.len(), doomed.len());
         drop(one_at_a_time);
+        self.tell();
+        Ok(doomed.len())
+    }
+
+    /// Calls those who wait for checkpoints. Also when there was nothing to write: what they make of positions may rest on
+    /// something else as well, as an output stream that came after the last checkpoint.
+    fn tell(&self) {
         for callback in self.callbacks.lock().expect("a list of callbacks").iter() {
             callback();
         }
-        Ok(doomed.len())
     }
 
     fn prepare(&self) -> Result<(), Failure> {

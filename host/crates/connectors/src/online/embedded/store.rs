@@ -39,8 +39,9 @@ impl EmbeddedStore {
         Ok(Arc::new(Self { core, thread: Mutex::new(Some(thread)) }))
     }
 
-    /// Registers something to call after each checkpoint, when positions have become durable. It is called on the
-    /// checkpoint thread and must neither wait for a checkpoint nor register another.
+    /// Registers something to call after each checkpoint, when positions have become durable; also after one for which
+    /// there was nothing to write. It is called on the checkpoint thread and must neither wait for a checkpoint nor
+    /// register another.
     pub fn on_checkpoint(&self, callback: Box<dyn Fn() + Send + Sync>) {
         self.core.callbacks.lock().expect("a list of callbacks").push(callback);
     }

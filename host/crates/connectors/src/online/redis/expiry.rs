@@ -46,6 +46,12 @@ impl Lifetime {
         })
     }
 
+    /// The deadline of a hash in which something was found. One with a row of a view without TTL was made permanent when
+    /// that was written (`stays`); of others nothing is known.
+    pub(super) fn of_found(self, stays: bool) -> i64 {
+        if stays && !self.is_limited() { i64::MAX } else { 0 }
+    }
+
     /// The deadline of a hash that holds nothing but a deletion: long enough for what was on its way.
     pub(super) fn of_deletion(event_time: i64, now: i64) -> i64 {
         to_millis(event_time.max(now).saturating_add(DAY_MICROS))

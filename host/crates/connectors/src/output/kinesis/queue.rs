@@ -4,13 +4,16 @@
 //! for a record does not depend on how many there are.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::encode::{Entries, partition_key};
 use super::pace::{Jitter, PacedShard, PacedShards, Pause, ShardMap};
 use super::ticket::Ticket;
+use slots::{Already, Slots};
+
+mod slots;
 
 /// Records of one request; Kinesis takes no more.
 pub(super) const REQUEST_RECORDS: usize = 500;
@@ -252,7 +255,7 @@ impl Queue {
 
     /// Number of records that are here.
     pub(super) fn len(&self) -> usize {
-        self.records.len
+        self.records.len()
     }
 
     /// Whether it would help to know the shards of keys: some had too much, and they are not known, or others by now.
@@ -383,65 +386,6 @@ impl Queue {
 impl Record {
     fn size(&self) -> usize {
         (self.end - self.start) as usize
-    }
-}
-
-/// A vector whose free places are used again.
-struct Slots<T> {
-    places: Vec<Option<T>>,
-    free: Vec<u32>,
-    len: usize,
-}
-
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new(), len: 0 }
-    }
-}
-
-impl<T> Slots<T> {
-    fn put(&mut self, value: T) -> u32 {
-        self.len += 1;
-        if let Some(id) = self.free.pop() {
-            self.places[id as usize] = Some(value);
-            return id;
-        }
-        self.places.push(Some(value));
-        u32::try_from(self.places.len() - 1).expect("the queue is bounded far below 2^32 records")
-    }
-
-    fn get(&self, id: u32) -> &T {
-        self.places[id as usize].as_ref().expect("an id is used until it is taken")
-    }
-
-    fn get_mut(&mut self, id: u32) -> &mut T {
-        self.places[id as usize].as_mut().expect("an id is used until it is taken")
-    }
-
-    fn take(&mut self, id: u32) -> T {
-        self.len -= 1;
-        self.free.push(id);
-        self.places[id as usize].take().expect("an id is used until it is taken")
-    }
-}
-
-/// For keys that are hashes already.
-#[derive(Default)]
-struct Already(u64);
-
-impl Hasher for Already {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -221,6 +221,29 @@ fn a_master_that_hangs_is_replaced() {
     check_all(&rig, &keys, "3");
 }
 
+#[test]
+fn slots_that_nobody_holds_are_told() {
+    let Some(cluster) = Cluster::start("slots_that_nobody_holds_are_told") else { return };
+    let mut connection = cluster.connection("cache");
+    connection.response_timeout = Duration::from_millis(500);
+    for server in &cluster.servers {
+        server.ask::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
+    let (key, number) = ("{bar}", slot(b"bar").to_string());
+    for server in &cluster.servers[..3] {
+        server.ask::<()>(&["CLUSTER", "DELSLOTS", &number]);
+    }
+    let rig = Rig::new(&connection);
+    check_refused(rig.set(key, "1"), &["the cluster does not hold all its slots", &number]);
+    assert_eq!(rig.set("{foo}", "1"), Ok(Value::Okay));
+    assert!(rig.nodes.reason_away().is_some());
+    cluster.servers[0].ask::<()>(&["CLUSTER", "ADDSLOTS", &number]);
+    until("held again", || rig.set(key, "1").is_ok());
+    assert_eq!(rig.nodes.reason_away(), None);
+    let heard = rig.heard.lock().unwrap().clone();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+}
+
 fn port_of(shards: &[crate::redis::Shard], slot: u16) -> u16 {
     let shard = shards.iter().find(|shard| shard.slots.iter().any(|slots| slots.contains(&slot))).unwrap();
     shard.address.rsplit_once(':').unwrap().1.parse().unwrap()

@@ -146,8 +146,12 @@ impl Fetcher {
         }
     }
 
-    /// A record of a parent may be of the same key as a later one of a child.
+    /// A record of a parent may be of the same key as a later one of a child. Who begins behind a record of the child has
+    /// had all of its parents; that another view takes them again is nothing to wait for.
     async fn wait_for_parents(&self) {
+        if self.at.as_ref().and_then(position::parse).is_some_and(|at| matches!(at, ShardPosition::Record { .. })) {
+            return;
+        }
         let lineage = &self.core.lineage;
         loop {
             // A reader that reads a parent as well gives all of that first, whatever was finished before.

@@ -18,7 +18,7 @@
 //! - **Records that are gone** stop the source, or are passed over and counted, as it chooses. A position that is none of
 //!   the stream's means that this was made anew, and its views have to be rewound.
 //!
-//! Not done: enhanced fan-out. A host that shares its shards' turns with more consumers than two reads later for it.
+//! Not done: enhanced fan-out. All consumers of a shard share its five questions a second.
 
 mod calls;
 mod fetcher;

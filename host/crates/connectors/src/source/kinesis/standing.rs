@@ -18,6 +18,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// Where readers stand.
 pub(super) struct Standing {
     metrics: SourceMetrics,
+    /// Those that nobody reads any more stay: a stream makes few in the life of a host.
     shards: Mutex<HashMap<Partition, Stand>>,
 }
 

@@ -100,6 +100,11 @@ impl World {
             Step::Crash(host) => self.hosts[host % count] = self.bear(),
             Step::Leave(host) => self.hosts[host % count].state.leaving = true,
             Step::Forget => self.rows.clear(),
+            Step::Join => {
+                let host = self.bear();
+                self.hosts.push(host);
+            }
+            Step::All => (0..count).for_each(|host| self.round(host)),
         }
         self.check_holders();
     }
@@ -237,6 +242,8 @@ enum Step {
     Crash(usize),
     Leave(usize),
     Forget,
+    Join,
+    All,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -271,6 +278,19 @@ fn slow() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Hosts that all look at the table each beat or so, and a table that forgets.
+fn forgetful() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1..400_u64).prop_map(Step::Wait),
+        8 => Just(Step::All),
+        3 => any::<usize>().prop_map(Step::Round),
+        2 => any::<usize>().prop_map(Step::Work),
+        1 => Just(Step::Forget),
+        1 => Just(Step::Join),
+        1 => any::<usize>().prop_map(Step::Leave),
+    ]
+}
+
 fn run(hosts: usize, shards: usize, steps: &[Step]) {
     let mut world = World::new(hosts, shards);
     steps.iter().for_each(|step| world.step(step));
@@ -278,7 +298,7 @@ fn run(hosts: usize, shards: usize, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn a_shard_has_one_holder_and_no_record_is_lost(
@@ -287,6 +307,20 @@ proptest! {
         steps in prop::collection::vec(any_step(), 0..250),
     ) {
         run(hosts, shards, &steps);
+    }
+
+    #[test]
+    fn so_it_is_where_the_table_forgets(steps in prop::collection::vec(forgetful(), 0..150)) {
+        let mut world = World::new(2, 5);
+        let mut looked = world.now;
+        for step in &steps {
+            world.step(step);
+            if world.now - looked >= BEAT {
+                world.step(&Step::All);
+                looked = world.now;
+            }
+        }
+        world.settle();
     }
 
     #[test]

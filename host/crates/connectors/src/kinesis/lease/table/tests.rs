@@ -180,17 +180,17 @@ fn a_file_that_cannot_be_written_changes_nothing() {
     assert_eq!(runtime.block_on(table.change(change())).unwrap(), [true]);
 }
 
-/// The rows of source `clicks` in this server.
-pub(in super::super) fn redis_table(server: &Server, runtime: &Handle) -> RedisTable {
+/// The rows of source `clicks` of a project in this server.
+pub(in super::super) fn redis_table(server: &Server, project: &str, runtime: &Handle) -> RedisTable {
     let shared = Shared::for_tests(runtime.clone());
-    RedisTable::open(&server.connection("cache"), &shared, "shop", "clicks").unwrap()
+    RedisTable::open(&server.connection("cache"), &shared, project, "clicks").unwrap()
 }
 
 #[test]
 fn redis_keeps_the_contract() {
     let Some(server) = Server::start("redis_keeps_the_contract", &[]) else { return };
     let runtime = runtime();
-    let table = Arc::new(redis_table(&server, runtime.handle()));
+    let table = Arc::new(redis_table(&server, "shop", runtime.handle()));
     assert!(table.is_shared());
     runtime.block_on(contract(Arc::clone(&table) as _));
     assert_eq!(server.ask::<Vec<String>>(&["KEYS", "*"]), ["millrace:{shop:clicks}:leases"]);
@@ -215,7 +215,7 @@ fn check_refused(commands: &[&[&str]], part: &str) {
         server.ask::<()>(command);
     }
     let runtime = runtime();
-    let table = redis_table(&server, runtime.handle());
+    let table = redis_table(&server, "shop", runtime.handle());
     let failure = runtime.block_on(table.read()).unwrap_err();
     let text = failure.to_string();
     assert_eq!(failure.disposition, Disposition::Stop, "{text}");

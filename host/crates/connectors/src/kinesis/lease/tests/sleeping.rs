@@ -105,7 +105,7 @@ fn a_host_that_was_stopped_finds_its_leases_gone() {
     until("it holds all", || stopped.ask().0 == 2);
     stopped.signal(Signal::STOP);
     let stream = Stream::with(2);
-    let table: Arc<dyn LeaseTable> = Arc::new(redis_table(&server, &runtime()));
+    let table: Arc<dyn LeaseTable> = Arc::new(redis_table(&server, "shop", &runtime()));
     let other = Host::join("other", SHORT, &table, &stream);
     until("the other has all", || other.count() == 2);
     // Leases of the other last while the first is looked at: it is not to get them back for a good reason.

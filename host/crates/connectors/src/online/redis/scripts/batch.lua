@@ -6,7 +6,8 @@
 --       then the features' fields, then the rows to be told of (from 1, ascending),
 --       then of each row: version, time, deadline (where rows have them), each feature
 -- Returns whether the caller's claim stands (1 or 0), and then of each row that was not taken or is to be told of: the
---       row, the outcome (0 late, 1 taken, 2 the same), and version and time that were held.
+--       row, the outcome (0 late, 1 taken, 2 the same), and version and time that were held (if it is to be told, or the
+--       claim stands).
 
 local token, instance = ARGV[1], ARGV[2]
 local features, told_rows = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -37,7 +38,10 @@ local answer, size = { stands and 1 or 0 }, 1
 for row = 1, #KEYS - 2 do
   local outcome, held, time = take(view, KEYS[row + 2], ARGV, at)
   if outcome ~= TAKEN or told[row] then
-    answer[size + 1], answer[size + 2], answer[size + 3], answer[size + 4] = row, outcome, held, time
+    answer[size + 1], answer[size + 2] = row, outcome
+    -- What is held is of use to whoever may remember it.
+    local tell = stands or told[row] or false
+    answer[size + 3], answer[size + 4] = tell and held, tell and time
     size = size + 4
   end
   at = at + width

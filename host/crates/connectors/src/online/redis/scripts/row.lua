@@ -15,6 +15,7 @@ local DELETION = 128
 local MOST_ARGUMENTS = 4000
 
 -- The parts of five bytes of a varint that only say that there is more.
+local MORE_3 = 128 * (1 + 128 + 16384)
 local MORE_4 = 128 * (1 + 128 + 16384 + 2097152)
 
 -- A varint at `at`, and where it ends. Exact for all numbers whose size is below 2^53, also negative ones.
@@ -32,16 +33,11 @@ local function varint(text, at)
   end
 end
 
--- Microseconds of a protobuf `Timestamp`.
-local function time_of(text)
+-- Microseconds of a protobuf `Timestamp`, field by field.
+local function time_of_any(text)
   local seconds, nanos, at = 0, 0, 1
-  local tag, a, b, c, d, e = byte(text, 1, 6)
-  -- Nearly always: seconds between 1978 and 3058, which take five bytes.
-  if tag == 8 and e and e < 128 and a > 127 and b > 127 and c > 127 and d > 127 then
-    seconds, at = a + b * 128 + c * 16384 + d * 2097152 + e * 268435456 - MORE_4, 7
-  end
   while at <= #text do
-    tag = byte(text, at)
+    local tag = byte(text, at)
     if tag == 8 then
       seconds, at = varint(text, at + 1)
     elseif tag == 16 then
@@ -53,6 +49,26 @@ local function time_of(text)
   return seconds * 1000000 + (nanos - nanos % 1000) / 1000
 end
 
+-- The same, without loops for what is nearly always there: seconds between 1978 and 3058, which take five bytes, and
+-- nothing else or nanoseconds of four or five bytes.
+local function time_of(text)
+  local tag, a, b, c, d, e, next_tag, f, g, h, i, j = byte(text, 1, 12)
+  if tag == 8 and e and e < 128 and a > 127 and b > 127 and c > 127 and d > 127 then
+    local seconds = a + b * 128 + c * 16384 + d * 2097152 + e * 268435456 - MORE_4
+    if not next_tag then return seconds * 1000000 end
+    if next_tag == 16 and i and f > 127 and g > 127 and h > 127 then
+      local nanos
+      if not j then
+        nanos = f + g * 128 + h * 16384 + i * 2097152 - MORE_3
+      else
+        nanos = f + g * 128 + h * 16384 + i * 2097152 + j * 268435456 - MORE_4
+      end
+      if #text < 13 then return seconds * 1000000 + (nanos - nanos % 1000) / 1000 end
+    end
+  end
+  return time_of_any(text)
+end
+
 -- Microseconds from the two halves of a version's event time, whose sign bit is turned round.
 local function micros(high, low)
   return (high - 2147483648) * 4294967296 + low
@@ -60,13 +76,9 @@ end
 
 local LATE, TAKEN, SAME = 0, 1, 2
 
--- Compares two of our versions.
-local function compare(new, held)
+-- Compares two of our versions, behind their event times.
+local function compare_rest(new, held)
   if new == held then return SAME end
-  local new_high, new_low = unpack_number('>I4I4', new, 2)
-  local held_high, held_low = unpack_number('>I4I4', held, 2)
-  if new_high ~= held_high then return new_high > held_high and TAKEN or LATE end
-  if new_low ~= held_low then return new_low > held_low and TAKEN or LATE end
   local at = BEHIND_TIME
   while true do
     local one, other = byte(new, at), byte(held, at)
@@ -78,26 +90,25 @@ end
 
 -- Compares a version with what a hash holds: our version and Feast's time, either of which may be missing.
 local function decide(new, held, time)
-  local deleted = held and byte(held) >= DELETION
-  if not time then
-    -- Without its time, a row was deleted by Feast; a deletion of ours has none.
-    return (deleted and compare(new, held)) or TAKEN
+  local new_high, new_low = unpack_number('>I4I4', new, 2)
+  if not held then
+    -- Feast's row is the oldest of its time.
+    return micros(new_high, new_low) >= time_of(time) and TAKEN or LATE
   end
-  if held then
-    if held == new and not deleted then
-      -- The same bytes; whether Feast has written since is seen below, where times differ.
-      local high, low = unpack_number('>I4I4', new, 2)
-      if micros(high, low) == time_of(time) then return SAME end
-    end
-    local high, low = unpack_number('>I4I4', held, 2)
+  local high, low = unpack_number('>I4I4', held, 2)
+  local deleted = byte(held) >= DELETION
+  -- Without its time, a row was deleted by Feast; a deletion of ours has none.
+  if not time and not deleted then return TAKEN end
+  if time then
     local ours, theirs = micros(high, low), time_of(time)
-    if ours == theirs or (deleted and theirs < ours) then return compare(new, held) end
-    high, low = unpack_number('>I4I4', new, 2)
-    return micros(high, low) >= theirs and TAKEN or LATE
+    if ours ~= theirs and not (deleted and theirs < ours) then
+      -- Feast has written since.
+      return micros(new_high, new_low) >= theirs and TAKEN or LATE
+    end
   end
-  -- Feast's row is the oldest of its time.
-  local high, low = unpack_number('>I4I4', new, 2)
-  return micros(high, low) >= time_of(time) and TAKEN or LATE
+  if new_high ~= high then return new_high > high and TAKEN or LATE end
+  if new_low ~= low then return new_low > low and TAKEN or LATE end
+  return compare_rest(new, held)
 end
 
 -- Sees to it that a hash of several views lives as long as the one that lives longest. `added`: how many fields were new,
@@ -125,18 +136,22 @@ end
 local function shape(version_field, time_field, expires, names)
   local row = { version_field, '', time_field, '' }
   for i = 1, #names do row[3 + 2 * i] = names[i] end
-  return { version_field = version_field, time_field = time_field, expires = expires, names = names, row = row }
+  return { version_field = version_field, time_field = time_field, expires = expires, names = names, count = #names, row = row }
 end
 
 local function write(view, key, version, time, deadline, values, at)
-  local row, count = view.row, #view.names
+  local row, count = view.row, view.count
   row[2], row[4] = version, time
   for i = 1, count do row[4 + 2 * i] = values[at + i] end
   local length, added = 4 + 2 * count, 0
-  for start = 1, length, MOST_ARGUMENTS do
-    added = added + call('HSET', key, unpack(row, start, math.min(length, start + MOST_ARGUMENTS - 1)))
+  if length <= MOST_ARGUMENTS then
+    added = call('HSET', key, unpack(row, 1, length))
+  else
+    for start = 1, length, MOST_ARGUMENTS do
+      added = added + call('HSET', key, unpack(row, start, math.min(length, start + MOST_ARGUMENTS - 1)))
+    end
   end
-  extend(key, added, count + 2, deadline)
+  if added > 0 or deadline then extend(key, added, count + 2, deadline) end
 end
 
 -- A deletion brings its deadline in the place of its time: it is kept for a while, even if there was nothing to delete.

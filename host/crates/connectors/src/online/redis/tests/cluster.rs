@@ -1,11 +1,13 @@
 //! The same on a cluster: the contract, several hosts, and a master that dies.
 
+use std::rc::Rc;
+
 use testkit::contract::online::counts_view;
 
 use super::*;
 use crate::redis::testing::Cluster;
 
-struct OneCluster(Arc<Cluster>, TempDir);
+struct OneCluster(Rc<Cluster>, TempDir);
 
 impl Place for OneCluster {
     fn open(&self) -> Subject {
@@ -17,12 +19,12 @@ impl Place for OneCluster {
 #[test]
 fn the_contract_holds_on_a_cluster() {
     let Some(cluster) = Cluster::start("the_contract_holds_on_a_cluster") else { return };
-    let cluster = Arc::new(cluster);
+    let cluster = Rc::new(cluster);
     let fresh = || {
         for server in &cluster.servers[..3] {
             server.ask::<()>(&["FLUSHALL"]);
         }
-        OneCluster(Arc::clone(&cluster), tempfile::tempdir().unwrap())
+        OneCluster(Rc::clone(&cluster), tempfile::tempdir().unwrap())
     };
     online::newer_wins(&fresh());
     online::replay(&fresh());

@@ -217,3 +217,88 @@ fn another_store_stops_everything_and_the_right_one_mends_it() {
     server.ask::<()>(&["SET", "millrace:default:store", &name]);
     rig.host.write_at_last(&rig.batch("0", 1));
 }
+
+/// Two hosts go on and on while the server dies and comes back with older snapshots: each loss is found and read again,
+/// and in the end the newest row of each entity is there.
+#[test]
+fn whatever_is_lost_comes_back() {
+    const BATCHES: u64 = 60;
+    let Some(server) = Server::start("whatever_is_lost_comes_back", &[]) else { return };
+    let view = counts_view("counts");
+    let rigs = ["a", "b"].map(|instance| {
+        let directory = tempfile::tempdir().unwrap();
+        (Host::open(directory.path(), &server.connection("cache"), instance), directory)
+    });
+    // All write the same few entities; times go up and down.
+    let rows = |host: u64, number: u64| -> Vec<TestRow> {
+        (0..10u64)
+            .map(|n| {
+                let seed = (number * 10 + n + host * 1_000_003).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+                let (position, time) = (number * 10 + n, number * 5 + seed % 50);
+                let value = i64::try_from(position * 2 + host).unwrap();
+                TestRow::new(u32::try_from(seed / 64 % 15).unwrap(), i64::try_from(time).unwrap(), position, value)
+            })
+            .collect()
+    };
+    for (host, _) in &rigs {
+        host.write_at_last(&batch(&view, "x", 1, &[TestRow::new(99, 1, 1, 1)]));
+    }
+    server.ask::<()>(&["SAVE"]);
+    let losses = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let flows: Vec<_> = (0..2u64)
+            .map(|number| {
+                let (host, view, rows, losses) = (&rigs[usize::try_from(number).unwrap()].0, &view, &rows, &losses);
+                scope.spawn(move || {
+                    let partition = number.to_string();
+                    let mut next = 0;
+                    let mut quiet = 0;
+                    // At the end the last batch is written until nothing was lost for a while.
+                    while quiet < 30 {
+                        let lost = host.take_losses();
+                        host.store.accept(&lost);
+                        for loss in lost.iter().filter(|loss| loss.partition.as_str() == partition) {
+                            losses.fetch_add(1, Ordering::Relaxed);
+                            next = loss.to.map_or(0, |to| to.as_u64().unwrap() / 10 + 1);
+                            quiet = 0;
+                        }
+                        let at = next.min(BATCHES - 1);
+                        let mut batch = Arc::into_inner(batch(view, &partition, 1, &rows(number, at))).unwrap();
+                        batch.covers.first = Position::from_u64(at * 10);
+                        match host.write(Arc::new(batch)) {
+                            Ok(_) if next < BATCHES => next += 1,
+                            Ok(_) => quiet += 1,
+                            Err(_) => quiet = 0,
+                        }
+                        std::thread::park_timeout(Duration::from_millis(20));
+                    }
+                })
+            })
+            .collect();
+        for round in 0..6 {
+            std::thread::park_timeout(Duration::from_millis(200));
+            if round % 2 == 0 {
+                server.ask::<()>(&["SAVE"]);
+            }
+            std::thread::park_timeout(Duration::from_millis(150));
+            server.kill();
+            server.start_again();
+        }
+        flows.into_iter().for_each(|flow| flow.join().unwrap());
+    });
+    assert!(losses.into_inner() > 0, "nothing was lost, and nothing was tested");
+    let mut newest = std::collections::BTreeMap::new();
+    for host in 0..2u64 {
+        for row in (0..BATCHES).flat_map(|number| rows(host, number)) {
+            let version = (row.event_time, host, row.position);
+            let entry = newest.entry(row.entity).or_insert((version, row));
+            if entry.0 < version {
+                *entry = (version, row);
+            }
+        }
+    }
+    for (entity, (_, row)) in newest {
+        let expected = Some((row.position, row.value.unwrap()));
+        until("the newest row is there", || rigs[0].0.get(&view, entity) == expected);
+    }
+}

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use model::batch::{Applied, FeatureBatch};
 use model::error::Failure;
-use model::online::{Ledger, Lookup, OnlineReader, OnlineStore, StoredRow};
+use model::online::{Ledger, OnlineReader, OnlineStore};
 use model::position::{Partition, Position};
 use model::time::{Clock, EventTime};
 use model::value::Value;

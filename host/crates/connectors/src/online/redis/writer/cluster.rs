@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use model::error::{Disposition, Failure};
 use model::position::RowVersion;
-use redis::{Value, cmd};
+use redis::cmd;
 
 use super::answer::{self, Outcome};
 use super::common::Common;

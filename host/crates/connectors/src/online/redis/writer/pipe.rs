@@ -109,14 +109,14 @@ impl Pipe {
     ) -> Result<bool, RedisError> {
         if self.wants_scripts {
             if let Some(flying) = self.flying.take() {
-                self.finish(flying, works, views, common)?;
+                self.finish(&flying, works, views, common)?;
             }
             self.load_scripts()?;
         }
         let next = works.queue.iter().position(Work::has_more);
         let Some(index) = next else {
             let Some(flying) = self.flying.take() else { return Ok(false) };
-            self.finish(flying, works, views, common)?;
+            self.finish(&flying, works, views, common)?;
             return Ok(true);
         };
         let number = works.first + index as u64;
@@ -149,7 +149,7 @@ impl Pipe {
         }
         self.connection.send_packed_command(&self.buffers.out)?;
         if let Some(before) = self.flying.take() {
-            self.finish(before, works, views, common)?;
+            self.finish(&before, works, views, common)?;
         }
         self.settle_compared(&mut flying, works, views, common)?;
         if is_blind {
@@ -223,7 +223,7 @@ impl Pipe {
     /// Takes the rest of a request's answers.
     fn finish(
         &mut self,
-        flying: Flying,
+        flying: &Flying,
         works: &mut Works,
         views: &mut HashMap<String, View>,
         common: &Common,
@@ -268,13 +268,13 @@ impl Pipe {
             view.metrics.claimed.inc_by(blind as u64);
         }
         if let Some(error) = refused {
-            self.refused(error, &flying, work, view, common)?;
+            self.refused(error, flying, work, view, common)?;
         }
         let before = match mark {
             Ok(Value::BulkString(digits)) => std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()),
             Ok(_) => None,
             Err(error) => {
-                return self.refused(error, &flying, work, view, common);
+                return self.refused(error, flying, work, view, common);
             }
         };
         let before: u64 = before.unwrap_or(0);
@@ -363,7 +363,10 @@ fn take_compared(answer: &Value, request: &Request, work: &mut Work, view: &mut 
             Some(found) if found.outcome == Outcome::Late => {
                 late += 1;
                 if stands && let Some(held) = &found.held {
-                    view.known.learn(entity, request.number, &(&held.version).into(), 0);
+                    // What Feast wrote may expire, and a deletion does.
+                    let stays = !held.deleted && !held.version.partition.as_str().is_empty();
+                    let deadline = view.lifetime.of_found(stays);
+                    view.known.learn(entity, request.number, &(&held.version).into(), deadline);
                 }
                 work.note_late(*row);
             }
@@ -373,9 +376,11 @@ fn take_compared(answer: &Value, request: &Request, work: &mut Work, view: &mut 
                 }
                 if stands {
                     let version = work.version(*row);
-                    let is_set = found.is_none_or(|found| found.outcome == Outcome::Taken) && !work.is_deletion();
-                    let deadline =
-                        if is_set { view.lifetime.deadline(version.event_time, request.now) } else { 0 };
+                    let is_set = found.is_none_or(|found| found.outcome == Outcome::Taken);
+                    let deadline = match work.is_deletion() {
+                        false if is_set => view.lifetime.deadline(version.event_time, request.now),
+                        is_deletion => view.lifetime.of_found(!is_deletion),
+                    };
                     view.known.learn(entity, request.number, &version, deadline);
                 }
             }

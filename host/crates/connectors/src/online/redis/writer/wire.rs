@@ -2,7 +2,7 @@
 
 /// Appends `$length`, the bytes, and line ends.
 #[inline]
-pub(super) fn append_bulk(bytes: &[u8], out: &mut Vec<u8>) {
+pub(in crate::online::redis) fn append_bulk(bytes: &[u8], out: &mut Vec<u8>) {
     append_length(b'$', bytes.len(), out);
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
@@ -10,7 +10,7 @@ pub(super) fn append_bulk(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a mark (`*` = so many parts follow, `$` = so many bytes), the number, and the line's end.
 #[inline]
-pub(super) fn append_length(mark: u8, length: usize, out: &mut Vec<u8>) {
+pub(in crate::online::redis) fn append_length(mark: u8, length: usize, out: &mut Vec<u8>) {
     out.push(mark);
     if length < 10 {
         // One digit.
@@ -22,12 +22,12 @@ pub(super) fn append_length(mark: u8, length: usize, out: &mut Vec<u8>) {
 }
 
 /// Appends a number as a bulk string.
-pub(super) fn append_number(number: impl itoa::Integer, out: &mut Vec<u8>) {
+pub(in crate::online::redis) fn append_number(number: impl itoa::Integer, out: &mut Vec<u8>) {
     append_bulk(itoa::Buffer::new().format(number).as_bytes(), out);
 }
 
 /// Appends a whole command.
-pub(super) fn append_command(parts: &[&[u8]], out: &mut Vec<u8>) {
+pub(in crate::online::redis) fn append_command(parts: &[&[u8]], out: &mut Vec<u8>) {
     append_length(b'*', parts.len(), out);
     for part in parts {
         append_bulk(part, out);
@@ -35,7 +35,7 @@ pub(super) fn append_command(parts: &[&[u8]], out: &mut Vec<u8>) {
 }
 
 /// A bulk string of its own.
-pub(super) fn bulk(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::online::redis) fn bulk(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + 8);
     append_bulk(bytes, &mut out);
     out

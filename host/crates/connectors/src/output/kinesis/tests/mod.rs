@@ -143,10 +143,16 @@ impl Rig {
     }
 
     fn open(&mut self) -> Result<(), Failure> {
+        self.open_with(|_| {})
+    }
+
+    fn open_with(&mut self, change: impl FnOnce(&mut Shared)) -> Result<(), Failure> {
+        let mut shared = Shared::for_tests(self.runtime.handle().clone());
+        change(&mut shared);
         let options = options(
             &self.server.url,
             Stream::Name("features".to_owned()),
-            Shared::for_tests(self.runtime.handle().clone()),
+            shared,
             Arc::clone(&self.letters),
             self.ordered,
         );

@@ -10,6 +10,7 @@ mod server;
 mod splitting;
 mod trouble;
 mod unpacking;
+mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,7 +65,7 @@ impl Rig {
             calls,
             lineage: Arc::clone(&fake) as Arc<dyn Lineage>,
             standing: Arc::new(Standing::new(metrics.clone())),
-            turns: Turns::new(Pace { between: Duration::from_millis(1), bytes_per_second: 1e12 }),
+            turns: quick_turns(),
             pauses: Pauses { first: Duration::from_millis(1), most: Duration::from_millis(4) },
             metrics,
             clock: Arc::clone(&clock) as _,
@@ -79,6 +80,11 @@ impl Rig {
         let after: Positions = after.iter().map(|(shard, at)| (Partition::new(shard), *at)).collect();
         KinesisReader::new(Arc::clone(&self.core), self.runtime.handle(), &partitions, &after).unwrap()
     }
+}
+
+/// Turns that keep nobody waiting for long.
+fn quick_turns() -> Turns {
+    Turns::new(Pace { between: Duration::from_millis(1), bytes_per_second: 1e12 })
 }
 
 /// What comes next, waiting for it.
