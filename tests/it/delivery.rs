@@ -18,12 +18,12 @@ const USERS: u64 = 40;
 const ROWS: u64 = 50;
 
 /// How often the host is killed: `MILLRACE_KILL_ROUNDS` for long runs.
-fn rounds() -> u64 {
+pub(crate) fn rounds() -> u64 {
     std::env::var("MILLRACE_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
 }
 
 /// What one request carries. Within a request and between neighbors times go back and forth, so some rows are late.
-fn request(number: u64) -> String {
+pub(crate) fn request(number: u64) -> String {
     (0..ROWS)
         .map(|row| {
             let index = number * ROWS + row;
@@ -91,7 +91,7 @@ fn kill_rounds(rounds: u64, disturb: impl Fn(&Workspace, &Host, u64)) {
 }
 
 /// Does something once that many more requests are acknowledged, while others go on.
-fn under_load(host: &Host, acknowledged: &AtomicU64, requests: u64, then: impl FnOnce()) {
+pub(crate) fn under_load(host: &Host, acknowledged: &AtomicU64, requests: u64, then: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let _end = EndLoad(&stop);
@@ -126,7 +126,7 @@ fn push_until(url: &str, stop: &AtomicBool, acknowledged: &AtomicU64) {
 }
 
 /// Every user's vector, as the checker wants it.
-fn read_all(host: &Host) -> Value {
+pub(crate) fn read_all(host: &Host) -> Value {
     let users: Vec<String> = (0..USERS).map(|user| format!("u{user}")).collect();
     let request = json!({"features": ["user_impression_counts:impression"], "entities": {"user_id": users}});
     let body = host.post("/get-online-features", request.to_string()).json();

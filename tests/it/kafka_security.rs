@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use tests::kafka::{self, Client, Cluster, Settings};
-use tests::{Host, eventually, openssl};
+use tests::{Host, Workspace, eventually, openssl};
 
 use crate::kafka_job::{Job, Shape};
 
@@ -109,14 +109,14 @@ fn every_way_in_works() {
         job.produce(0..10);
         let host = Host::start_with(&job.workspace, &["-vv"]);
         job.records(&host, 10);
-        keeps_secrets(&job, &host);
+        keeps_secrets(&job.workspace, &host);
         assert!(host.stop().success());
     }
 }
 
 /// Nothing that the host says holds a password.
-fn keeps_secrets(job: &Job, host: &Host) {
-    let config = std::fs::read_to_string(job.workspace.join("host.yaml")).unwrap();
+pub(crate) fn keeps_secrets(workspace: &Workspace, host: &Host) {
+    let config = std::fs::read_to_string(workspace.join("host.yaml")).unwrap();
     assert!(!config.contains("canary"), "the test itself keeps passwords out of the configuration");
     let mut said = vec![host.log()];
     said.extend(["/metrics", "/readyz", "/livez", "/v1/status", "/health"].map(|path| host.get(path).text));
@@ -126,7 +126,7 @@ fn keeps_secrets(job: &Job, host: &Host) {
         &["check", "views", "--connect", "--format", "json"],
         &["doctor", "views", "--format", "json", "-vv"],
     ] {
-        let output = Host::command(&job.workspace, arguments);
+        let output = Host::command(workspace, arguments);
         said.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
     }
     for text in said {
@@ -186,7 +186,7 @@ fn a_host_that_is_not_let_in_lives_and_says_why_once() {
         let answer = eventually("the host answers", || host.try_get("/readyz"));
         assert_eq!(answer.status, 503, "{}", answer.text);
         assert_eq!(host.get("/livez").status, 200);
-        keeps_secrets(&job, &host);
+        keeps_secrets(&job.workspace, &host);
         let log = host.log();
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(word)).collect();
         assert!(lines.len() <= 4, "{}", lines.join("\n"));

@@ -231,32 +231,28 @@ fn packed_records_are_taken_apart() {
     assert!(host.stop().success());
 }
 
-/// A stream of the same name that was made anew has other events at its positions.
+/// Sequence numbers never come again, so a stream of the same name is simply read from its beginning; that the old one's
+/// rest is lost has to be said.
 #[test]
-fn a_stream_that_was_made_anew_is_not_the_one_that_was_read() {
-    if !kinesis::there() {
+fn a_stream_that_was_made_anew_is_read_from_its_beginning() {
+    if !kinesis::there() || !python() {
         return;
     }
-    // Kinesalite's streams claim to be older than they are.
-    let job = Job::new(&Shape { make: Make::Local, ..Shape::default() });
+    let job = Job::new(&Shape::default());
     let host = Host::start(&job.workspace);
     let mut tail = job.tail();
-    let events = job.put(0..10);
+    let mut events = job.put(0..10);
     job.emitted(&host, &mut tail, &events);
     assert!(host.stop().success());
     job.client.delete(&job.source);
     job.client.create(&job.source, 2);
-    let events = job.put(10..20);
+    events.extend(job.put(10..20));
     let host = Host::start(&job.workspace);
-    let view = host.view_when(VIEW, "it says so", |view| view["state"] == "paused");
-    assert!(view["reason"].as_str().unwrap().contains("host rewind"), "{view:#}");
-    let rewound = Host::command(
-        &job.workspace,
-        &["rewind", VIEW, "--to", "earliest", "--url", &host.url, "--format", "json"],
-    );
-    assert!(rewound.status.success(), "{}", String::from_utf8_lossy(&rewound.stderr));
     job.emitted(&host, &mut tail, &events);
+    let log = host.log();
+    assert!(log.contains("made anew"), "{log}");
     assert!(host.stop().success());
+    job.check("once", &events, &Value::Null);
 }
 
 /// Records that the host had not delivered when the stream forgot them.

@@ -292,6 +292,7 @@ impl Running {
             }
         }
         self.close_outputs();
+        self.forget_series(views, sources);
     }
 
     fn wait_stopped(&self, name: &str) {

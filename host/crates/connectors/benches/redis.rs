@@ -87,11 +87,17 @@ fn main() {
             }
         }
     }
-    println!("{:<20} {:>10} {:>8} {:>16} {:>16}", "way", "rows/s", "ratio", "Redis µs a row", "host µs a row");
+    println!(
+        "{:<20} {:>10} {:>8} {:>16} {:>16}",
+        "way", "rows/s", "ratio", "Redis µs a row", "host µs a row"
+    );
     let reference = best[0].1.as_ref().map_or(1.0, |plain| plain.rate);
     for (name, figures) in &best {
         let Some(Figures { rate, redis_micros, host_micros }) = figures else { continue };
-        println!("{name:<20} {rate:>10.0} {:>8.2} {redis_micros:>16.2} {host_micros:>16.2}", rate / reference);
+        println!(
+            "{name:<20} {rate:>10.0} {:>8.2} {redis_micros:>16.2} {host_micros:>16.2}",
+            rate / reference
+        );
     }
 }
 
@@ -122,7 +128,9 @@ fn batches(rows: usize, base: u64, stale: bool) -> Vec<Arc<FeatureBatch>> {
             Arc::new(Float64Array::from_iter_values(numbers.clone().map(|number| number as f64 / 7.0))),
             Arc::new(Float64Array::from_iter_values(numbers.clone().map(|number| number as f64 / 3.0))),
             Arc::new(Int64Array::from_iter_values(numbers.clone().map(|number| number as i64))),
-            Arc::new(StringArray::from_iter_values(numbers.clone().map(|number| format!("city {}", number % 97)))),
+            Arc::new(StringArray::from_iter_values(
+                numbers.clone().map(|number| format!("city {}", number % 97)),
+            )),
         ];
         let time = if stale { TIME - 86_400_000_000 } else { TIME };
         Arc::new(FeatureBatch {
@@ -157,7 +165,10 @@ fn slices(batches: &[Arc<FeatureBatch>]) -> Vec<FeatureBatch> {
             covers: batch.covers,
         }
     };
-    batches.iter().flat_map(|batch| (0..batch.len()).step_by(PLAIN_ROWS).map(move |start| slice(batch, start))).collect()
+    batches
+        .iter()
+        .flat_map(|batch| (0..batch.len()).step_by(PLAIN_ROWS).map(move |start| slice(batch, start)))
+        .collect()
 }
 
 fn plain(server: &Server, rows: usize, base: u64) -> Figures {
@@ -277,7 +288,8 @@ fn host_cpu() -> f64 {
 }
 
 fn connect(server: &Server) -> redis::Connection {
-    let info = redis::IntoConnectionInfo::into_connection_info(format!("redis://{}", server.address)).expect("a URL");
+    let info = redis::IntoConnectionInfo::into_connection_info(format!("redis://{}", server.address))
+        .expect("a URL");
     let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
     redis::Client::open(info.set_tcp_settings(tcp)).expect("a client").get_connection().expect("connects")
 }

@@ -103,6 +103,7 @@ fn host(stage: &Stage, folder: &Path, server: &Kinesalite) -> anyhow::Result<(Ch
     let child = Command::new(std::env::current_exe()?)
         .args(["run", "--views", "views", "--listen", &format!("127.0.0.1:{port}"), "--color", "never"])
         .envs([("AWS_ACCESS_KEY_ID", "bench"), ("AWS_SECRET_ACCESS_KEY", "bench")])
+        .env("AWS_EC2_METADATA_DISABLED", "true")
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

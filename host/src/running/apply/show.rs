@@ -6,12 +6,12 @@ use std::sync::Arc;
 use model::online::Ledger;
 use serve::{Directory, Service};
 use spec::diagnostic::Diagnostic;
-use spec::plan::{DeadLetterPlan, LeasesPlan, SourceKind, StorePlan, ViewPlan};
-
-use crate::running::place;
+use spec::diff::{Change, ViewChange};
+use spec::plan::{DeadLetterPlan, LeasesPlan, SourceKind, SourcePlan, StorePlan, ViewPlan};
 
 use super::{Attempt, INCOMPLETE_PAUSE, Pending, Running, UNAVAILABLE_PAUSE, UNMET_PAUSE};
 use crate::components::{Refusal, Stamp};
+use crate::running::place;
 
 impl Running {
     /// Shows what is wrong with the files of views; those that run go on.
@@ -129,6 +129,22 @@ impl Running {
             }
         }
         shared
+    }
+
+    /// Views and sources that are gone take their series of connectors along.
+    pub(super) fn forget_series(&self, views: &[ViewChange], sources: &[Change<SourcePlan>]) {
+        let parts = &self.parts;
+        for change in views {
+            let ViewChange::Removed(view) = change else { continue };
+            parts.kafka.shared.metrics().forget_output(view);
+            parts.kinesis.shared.metrics().forget_output(view);
+            parts.redis.shared.metrics.forget_view(view);
+        }
+        for change in sources {
+            let Change::Removed(source) = change else { continue };
+            parts.kafka.shared.metrics().forget_source(source);
+            parts.kinesis.shared.metrics().forget_source(source);
+        }
     }
 
     /// Connections that nothing uses any more are nobody's trouble.

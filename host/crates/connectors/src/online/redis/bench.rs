@@ -68,7 +68,8 @@ fn each_row(batch: &FeatureBatch, take: &mut dyn FnMut(&[u8], &[u8])) -> Result<
     let mut keys = EntityKeys::default();
     keys.encode(&KeyLayout::new(view), batch)?;
     let columns = &batch.rows.columns()[view.keys.len()..];
-    let columns = view.features.iter().zip(columns).map(|(feature, column)| ValueColumn::new(feature, column));
+    let columns =
+        view.features.iter().zip(columns).map(|(feature, column)| ValueColumn::new(feature, column));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let (mut out, mut value) = (Vec::new(), Vec::new());
     for row in 0..batch.len() {

@@ -42,10 +42,10 @@ impl RedisStore {
         let notes = Notes::open(&options.directory, connection, ledger, options.shared.metrics.clone())?;
         let notes = Arc::new(notes);
         let noting = Arc::clone(&notes);
-        let thread = std::thread::Builder::new()
-            .name("redis-notes".to_owned())
-            .spawn(move || noting.run())
-            .map_err(|error| Failure::stop("start the thread that notes what Redis has").caused_by(error))?;
+        let thread =
+            std::thread::Builder::new().name("redis-notes".to_owned()).spawn(move || noting.run()).map_err(
+                |error| Failure::stop("start the thread that notes what Redis has").caused_by(error),
+            )?;
         let common = Common {
             options,
             nodes: Arc::clone(&nodes),

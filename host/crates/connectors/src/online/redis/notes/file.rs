@@ -44,8 +44,10 @@ impl Contents {
 
 /// The path of a connection's file.
 pub(super) fn path(directory: &Path, connection: &str) -> PathBuf {
-    let name: String =
-        connection.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect();
+    let name: String = connection
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' })
+        .collect();
     directory.join(format!("redis-{name}.json"))
 }
 
@@ -57,7 +59,8 @@ pub(super) fn read(path: &Path) -> Result<Option<Contents>, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::stop(doing()).caused_by(error)),
     };
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| Failure::stop(doing()).caused_by(error))?;
+    let value: Value =
+        serde_json::from_slice(&bytes).map_err(|error| Failure::stop(doing()).caused_by(error))?;
     match parse(&value) {
         Some(contents) => Ok(Some(contents)),
         None => Err(Failure::stop(format!("{}: it is damaged, or of a newer version", doing()))),
@@ -75,7 +78,8 @@ pub(super) fn write(path: &Path, contents: &Contents) -> Result<(), Failure> {
         path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     };
     write().map_err(|error| {
-        Failure::retry(format!("write `{}`, which tells what Redis has acknowledged", path.display())).caused_by(error)
+        Failure::retry(format!("write `{}`, which tells what Redis has acknowledged", path.display()))
+            .caused_by(error)
     })
 }
 
@@ -102,9 +106,9 @@ fn render(contents: &Contents) -> Value {
         json!({"view": lane.view, "partition": lane.partition.as_str(), "through": through, "epoch": reached.epoch})
     });
     let reached: Vec<Value> = reached.collect();
-    let lost = contents.lost.iter().map(|(lane, to)| {
-        json!({"view": lane.view, "partition": lane.partition.as_str(), "to": position(to)})
-    });
+    let lost = contents.lost.iter().map(
+        |(lane, to)| json!({"view": lane.view, "partition": lane.partition.as_str(), "to": position(to)}),
+    );
     let lost: Vec<Value> = lost.collect();
     json!({"format": FORMAT, "store": contents.store, "marks": tracks, "reached": reached, "lost": lost})
 }
@@ -113,13 +117,15 @@ fn parse(value: &Value) -> Option<Contents> {
     if value.get("format")?.as_u64()? != FORMAT {
         return None;
     }
-    let mut contents = Contents { store: value.get("store")?.as_str().map(str::to_owned), ..Contents::default() };
+    let mut contents =
+        Contents { store: value.get("store")?.as_str().map(str::to_owned), ..Contents::default() };
     for mark in value.get("marks")?.as_array()? {
         let mut track = Track { acknowledged: mark.get("acknowledged")?.as_u64()?, ..Track::default() };
         for lane in mark.get("lanes")?.as_array()? {
             let mut entries = VecDeque::new();
             for entry in lane.get("batches")?.as_array()? {
-                entries.push_back(Entry { number: entry.get(0)?.as_u64()?, before: position(entry.get(1)?)? });
+                entries
+                    .push_back(Entry { number: entry.get(0)?.as_u64()?, before: position(entry.get(1)?)? });
             }
             track.lanes.insert(parse_lane(lane)?, entries);
         }

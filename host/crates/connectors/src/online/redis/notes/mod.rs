@@ -248,7 +248,8 @@ impl Notes {
                 return self.check(&lane.view, &lane.partition);
             }
             // After a rewind the last position is no place to go back to.
-            let last = state.contents.reached.get(&lane).map(|last| last.through).filter(|last| *last < first);
+            let last =
+                state.contents.reached.get(&lane).map(|last| last.through).filter(|last| *last < first);
             let before = last.or_else(|| {
                 self.ledger.durable(&lane.view, &lane.partition).filter(|durable| *durable < first)
             });
@@ -290,7 +291,9 @@ impl Notes {
         {
             let mut state = self.lock();
             if state.ending {
-                return Box::pin(std::future::ready(Err(Failure::retry("make a checkpoint: the store is closed"))));
+                return Box::pin(std::future::ready(Err(Failure::retry(
+                    "make a checkpoint: the store is closed",
+                ))));
             }
             state.asked.push(sender);
         }
@@ -339,7 +342,11 @@ impl Notes {
             for sender in asked {
                 let result = match &flushed {
                     Ok(()) => Ok(()),
-                    Err(failure) => Err(Failure { disposition: failure.disposition, message: failure.to_string(), source: None }),
+                    Err(failure) => Err(Failure {
+                        disposition: failure.disposition,
+                        message: failure.to_string(),
+                        source: None,
+                    }),
                 };
                 // Whoever asked may have gone.
                 drop(sender.send(result));
@@ -417,7 +424,9 @@ fn follow_rewinds(contents: &mut Contents, ledger: &dyn Ledger) -> Result<(), Fa
         }
     }
     contents.reached.retain(|lane, reached| {
-        let Some(view) = views.get(&lane.view).filter(|view| view.epoch != reached.epoch) else { return true };
+        let Some(view) = views.get(&lane.view).filter(|view| view.epoch != reached.epoch) else {
+            return true;
+        };
         let Some(online) = view.online.get(&lane.partition) else { return false };
         *reached = Reached { through: *online, epoch: view.epoch };
         true

@@ -33,7 +33,8 @@ impl Rig {
             ..EmbeddedOptions::new(self.directory.path().join("ledger"), Arc::new(Still(AtomicI64::new(0))))
         };
         let ledger = EmbeddedStore::open(options).unwrap();
-        let notes = Notes::open(self.directory.path(), "cache", Arc::clone(&ledger) as _, RedisMetrics::detached());
+        let notes =
+            Notes::open(self.directory.path(), "cache", Arc::clone(&ledger) as _, RedisMetrics::detached());
         (notes.unwrap(), ledger)
     }
 }

@@ -112,7 +112,10 @@ mod tests {
             track.note(&lane(if number % 3 == 0 { "1" } else { "0" }), entry(number));
         }
         assert_eq!(track.cut(9), []);
-        assert_eq!(track.cut(6), [(lane("0"), Some(Position::from_u64(60))), (lane("1"), Some(Position::from_u64(80)))]);
+        assert_eq!(
+            track.cut(6),
+            [(lane("0"), Some(Position::from_u64(60))), (lane("1"), Some(Position::from_u64(80)))]
+        );
         assert_eq!(track.acknowledged, 6);
         assert_eq!(track.cut(6), []);
         assert_eq!(track.cut(5), [(lane("1"), Some(Position::from_u64(50)))]);
@@ -134,7 +137,11 @@ mod tests {
                 assert!(to <= Some(Position::from_u64(mark * 10)), "{mark}: {to:?}");
             }
         }
-        assert_eq!(track.cut(99_990), [(lane("0"), Some(Position::from_u64(999_900)))], "exact for what was lately");
+        assert_eq!(
+            track.cut(99_990),
+            [(lane("0"), Some(Position::from_u64(999_900)))],
+            "exact for what was lately"
+        );
         assert_eq!(track.cut(100_000), []);
     }
 }

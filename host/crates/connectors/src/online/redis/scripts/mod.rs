@@ -13,4 +13,5 @@ pub(super) static SINGLE: LazyLock<Arc<Script>> =
     LazyLock::new(|| Arc::new(Script::new(concat!(include_str!("row.lua"), include_str!("single.lua")))));
 
 /// Takes a claim.
-pub(super) static CLAIM: LazyLock<Arc<Script>> = LazyLock::new(|| Arc::new(Script::new(include_str!("claim.lua"))));
+pub(super) static CLAIM: LazyLock<Arc<Script>> =
+    LazyLock::new(|| Arc::new(Script::new(include_str!("claim.lua"))));

@@ -16,7 +16,8 @@ struct Rig {
 impl Rig {
     fn start(test: &str, hosts: usize) -> Option<Self> {
         let server = Server::start(test, &[])?;
-        let mut rig = Self { server, _directories: Vec::new(), hosts: Vec::new(), view: counts_view("counts") };
+        let mut rig =
+            Self { server, _directories: Vec::new(), hosts: Vec::new(), view: counts_view("counts") };
         for number in 0..hosts {
             rig.open(&format!("host:{number}"));
         }
@@ -79,7 +80,10 @@ fn another_writer_breaks_the_claim_and_nobody_has_it_while_both_write() {
     assert_eq!(rig.write(1, &rows(25..30)), (0, 5, 0));
     assert_eq!(rig.claim(), None);
     let value = |entity| rig.hosts[0].0.get(&rig.view, entity);
-    assert_eq!((value(0), value(4), value(5), value(9)), (Some((20, 20)), Some((24, 24)), Some((25, 25)), Some((29, 29))));
+    assert_eq!(
+        (value(0), value(4), value(5), value(9)),
+        (Some((20, 20)), Some((24, 24)), Some((25, 25)), Some((29, 29)))
+    );
 }
 
 #[test]
@@ -135,7 +139,15 @@ fn a_claim_survives_neither_its_connection_nor_is_it_missed() {
 #[test]
 fn what_feast_writes_is_compared_with() {
     let Some(rig) = Rig::start("what_feast_writes_is_compared_with", 1) else { return };
-    rig.hosts[0].0.write(batch(&rig.view, "0", 1, &[TestRow::new(1, 1_000_000, 1, 1), TestRow::new(2, 9_000_000, 1, 2)])).unwrap();
+    rig.hosts[0]
+        .0
+        .write(batch(
+            &rig.view,
+            "0",
+            1,
+            &[TestRow::new(1, 1_000_000, 1, 1), TestRow::new(2, 9_000_000, 1, 2)],
+        ))
+        .unwrap();
     let keys: Vec<Vec<u8>> = rig.server.ask(&["KEYS", "*user*"]);
     assert_eq!(keys.len(), 2);
     for key in keys {
@@ -173,9 +185,17 @@ fn hashes_live_as_long_as_the_view_that_lives_longest() {
         let keys: Vec<Vec<u8>> = rig.server.ask(&["KEYS", &format!("*{entity}*")]);
         redis::cmd("PTTL").arg(&keys[0]).query::<i64>(&mut rig.server.client()).unwrap() / 1_000
     };
-    let near = |found: i64, expected: i64| assert!((expected - 30..=expected + 30).contains(&found), "{found}, not {expected}");
+    let near = |found: i64, expected: i64| {
+        assert!((expected - 30..=expected + 30).contains(&found), "{found}, not {expected}")
+    };
     let write = |view: &ViewRef, entity: u32, time: i64| {
-        host.write(batch(view, "0", 1, &[TestRow::new(entity, now + time * 1_000_000, u64::try_from(time).unwrap(), 1)])).unwrap()
+        host.write(batch(
+            view,
+            "0",
+            1,
+            &[TestRow::new(entity, now + time * 1_000_000, u64::try_from(time).unwrap(), 1)],
+        ))
+        .unwrap()
     };
     let (short, long) = (with_ttl("short", 1_000), with_ttl("long", 100_000));
     write(&short, 1, 0);

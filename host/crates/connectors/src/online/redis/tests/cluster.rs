@@ -44,7 +44,14 @@ fn a_cluster_whose_master_dies_goes_on() {
     let view = counts_view("counts");
     let rows = |number: u64| -> Arc<FeatureBatch> {
         let rows: Vec<_> = (0..200)
-            .map(|n| TestRow::new(n, i64::try_from(number).unwrap(), number * 1_000 + u64::from(n), i64::try_from(number).unwrap()))
+            .map(|n| {
+                TestRow::new(
+                    n,
+                    i64::try_from(number).unwrap(),
+                    number * 1_000 + u64::from(n),
+                    i64::try_from(number).unwrap(),
+                )
+            })
             .collect();
         batch(&view, "0", 1, &rows)
     };

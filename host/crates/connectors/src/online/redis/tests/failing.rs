@@ -103,7 +103,12 @@ fn many_batches_of_many_views_end_and_large_ones_are_cut_up() {
             let host = &host;
             scope.spawn(move || {
                 for round in 0..20u64 {
-                    let late = host.write(batch(view, &number.to_string(), 1, &rows(round * 700..round * 700 + 1_500)));
+                    let late = host.write(batch(
+                        view,
+                        &number.to_string(),
+                        1,
+                        &rows(round * 700..round * 700 + 1_500),
+                    ));
                     // The overlap is written again.
                     assert_eq!(late.unwrap(), NONE);
                 }

@@ -50,7 +50,8 @@ fn test_row(host: usize, (entity, time, position): (u32, i64, u64)) -> TestRow {
 fn hosts_in_turn_converge_and_each_late_row_is_told() {
     let Some(server) = Server::start("hosts_in_turn_converge", &[]) else { return };
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let open = |host: usize| Host::open(directories[host].path(), &server.connection("cache"), ["a", "b"][host]);
+    let open =
+        |host: usize| Host::open(directories[host].path(), &server.connection("cache"), ["a", "b"][host]);
     let hosts = std::cell::RefCell::new([Some(open(0)), Some(open(1))]);
     let case = std::cell::Cell::new(0);
     let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
@@ -84,7 +85,9 @@ fn hosts_in_turn_converge_and_each_late_row_is_told() {
                 }
                 Step::Cut => server.ask::<()>(&["CLIENT", "KILL", "TYPE", "normal"]),
                 Step::Flush => server.ask::<()>(&["SCRIPT", "FLUSH"]),
-                Step::Break(true) => server.ask::<()>(&["SET", &claim, "somebody else:00000000000000000000000000000000"]),
+                Step::Break(true) => {
+                    server.ask::<()>(&["SET", &claim, "somebody else:00000000000000000000000000000000"])
+                }
                 Step::Break(false) => server.ask::<()>(&["DEL", &claim]),
                 Step::Forget => server.ask::<()>(&["DEL", &writers]),
                 Step::Restart(host) => {
@@ -98,7 +101,12 @@ fn hosts_in_turn_converge_and_each_late_row_is_told() {
                 let row = test_row(*host, (entity, *time, *position));
                 (*position, row.value.unwrap())
             });
-            prop_assert_eq!(hosts.borrow()[0].as_ref().unwrap().get(&view, entity), expected, "entity {}", entity);
+            prop_assert_eq!(
+                hosts.borrow()[0].as_ref().unwrap().get(&view, entity),
+                expected,
+                "entity {}",
+                entity
+            );
         }
         Ok(())
     });
@@ -114,17 +122,26 @@ fn hosts_at_the_same_time_converge() {
     let Some(server) = Server::start("hosts_at_the_same_time_converge", &[]) else { return };
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let view = counts_view("counts");
-    let hosts = [0, 1].map(|host| Host::open(directories[host].path(), &server.connection("cache"), ["a", "b"][host]));
+    let hosts = [0, 1]
+        .map(|host| Host::open(directories[host].path(), &server.connection("cache"), ["a", "b"][host]));
     // A sequence of its own for each writer; what is random is what a mixed number says.
-    let mix = |seed: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
+    let mix = |seed: u64| {
+        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33
+    };
     let rows_of = |host: usize, partition: u64, round: u64| -> Vec<TestRow> {
         (0..40)
             .map(|n| {
                 let seed = mix(n + 40 * (round + ROUNDS * (partition + 2 * host as u64)));
                 let time = i64::try_from(round * 10 + seed % 60).unwrap();
                 let position = round * 40 + n;
-                let value = i64::try_from((position * 2 + partition) * 2).unwrap() + i64::try_from(host).unwrap();
-                TestRow::new(u32::try_from(seed / 64 % u64::from(ENTITIES * 3)).unwrap(), time, position, value)
+                let value =
+                    i64::try_from((position * 2 + partition) * 2).unwrap() + i64::try_from(host).unwrap();
+                TestRow::new(
+                    u32::try_from(seed / 64 % u64::from(ENTITIES * 3)).unwrap(),
+                    time,
+                    position,
+                    value,
+                )
             })
             .collect()
     };
@@ -193,15 +210,17 @@ fn a_host_that_wakes_up_finds_its_claim_gone() {
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let (client, server) = (client.unwrap(), std::net::TcpStream::connect(&target).unwrap());
-            for (mut from, mut to, sleeps) in [
-                (client.try_clone().unwrap(), server.try_clone().unwrap(), true),
-                (server, client, false),
-            ] {
+            for (mut from, mut to, sleeps) in
+                [(client.try_clone().unwrap(), server.try_clone().unwrap(), true), (server, client, false)]
+            {
                 let sleeping = Arc::clone(&sleeping);
                 std::thread::spawn(move || {
                     let mut buffer = [0; 4096];
                     while let Ok(count @ 1..) = from.read(&mut buffer) {
-                        while sleeps && sleeping.load(Ordering::Relaxed) && memchr::memmem::find(&buffer[..count], b"EXEC\r\n").is_some() {
+                        while sleeps
+                            && sleeping.load(Ordering::Relaxed)
+                            && memchr::memmem::find(&buffer[..count], b"EXEC\r\n").is_some()
+                        {
                             std::thread::park_timeout(Duration::from_millis(5));
                         }
                         if to.write_all(&buffer[..count]).is_err() {
@@ -227,9 +246,7 @@ fn a_host_that_wakes_up_finds_its_claim_gone() {
     let late = std::thread::scope(|scope| {
         let writing = scope.spawn(|| sleepy.write(batch(&view, "0", 1, &row(3))));
         // It has looked at its claim, and is about to write.
-        until("the transaction is there", || {
-            server.ask::<String>(&["CLIENT", "LIST"]).contains("multi=1")
-        });
+        until("the transaction is there", || server.ask::<String>(&["CLIENT", "LIST"]).contains("multi=1"));
         assert_eq!(awake.write(batch(&view, "0", 1, &row(4))).unwrap(), NONE);
         asleep.store(false, Ordering::Relaxed);
         writing.join().unwrap()

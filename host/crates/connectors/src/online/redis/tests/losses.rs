@@ -24,7 +24,12 @@ impl Rig {
             .map(|n| {
                 let position = number * 10 + n;
                 let entity = u32::try_from(n).unwrap() + if partition == "0" { 0 } else { 10 };
-                TestRow::new(entity, i64::try_from(position).unwrap(), position, i64::try_from(position).unwrap())
+                TestRow::new(
+                    entity,
+                    i64::try_from(position).unwrap(),
+                    position,
+                    i64::try_from(position).unwrap(),
+                )
             })
             .collect();
         let mut batch = Arc::into_inner(batch(&self.view, partition, 1, &rows)).unwrap();
@@ -72,7 +77,9 @@ impl Rig {
 #[test]
 fn a_replica_that_lacked_the_last_writes_takes_over() {
     let Some(master) = Server::start("a_replica_that_lacked_the_last_writes_takes_over", &[]) else { return };
-    let Some(replica) = Server::start("a_replica_that_lacked_the_last_writes_takes_over", &[]) else { return };
+    let Some(replica) = Server::start("a_replica_that_lacked_the_last_writes_takes_over", &[]) else {
+        return;
+    };
     replica.follow(&master);
     let connection = Connection::new("cache", vec![master.address(), replica.address()]);
     let rig = Rig::new(&connection);
@@ -81,7 +88,8 @@ fn a_replica_that_lacked_the_last_writes_takes_over() {
         rig.host.write(rig.batch("1", number)).unwrap();
     }
     rig.host.checkpoint();
-    let offset = |server: &Server, name: &str| server.info(name).and_then(|offset| offset.parse::<u64>().ok());
+    let offset =
+        |server: &Server, name: &str| server.info(name).and_then(|offset| offset.parse::<u64>().ok());
     until("the replica has it all", || {
         offset(&replica, "slave_repl_offset") >= offset(&master, "master_repl_offset")
     });
@@ -191,7 +199,11 @@ fn a_store_that_was_emptied_stops_everything() {
     server.ask::<()>(&["FLUSHALL"]);
     let mut failure = None;
     until("writes stop", || {
-        failure = rig.host.write(rig.batch("0", 1)).err().filter(|failure| failure.disposition == Disposition::Stop);
+        failure = rig
+            .host
+            .write(rig.batch("0", 1))
+            .err()
+            .filter(|failure| failure.disposition == Disposition::Stop);
         failure.is_some()
     });
     let failure = failure.unwrap().to_string();
@@ -236,7 +248,12 @@ fn whatever_is_lost_comes_back() {
                 let seed = (number * 10 + n + host * 1_000_003).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
                 let (position, time) = (number * 10 + n, number * 5 + seed % 50);
                 let value = i64::try_from(position * 2 + host).unwrap();
-                TestRow::new(u32::try_from(seed / 64 % 15).unwrap(), i64::try_from(time).unwrap(), position, value)
+                TestRow::new(
+                    u32::try_from(seed / 64 % 15).unwrap(),
+                    i64::try_from(time).unwrap(),
+                    position,
+                    value,
+                )
             })
             .collect()
     };
@@ -248,7 +265,8 @@ fn whatever_is_lost_comes_back() {
     std::thread::scope(|scope| {
         let flows: Vec<_> = (0..2u64)
             .map(|number| {
-                let (host, view, rows, losses) = (&rigs[usize::try_from(number).unwrap()].0, &view, &rows, &losses);
+                let (host, view, rows, losses) =
+                    (&rigs[usize::try_from(number).unwrap()].0, &view, &rows, &losses);
                 scope.spawn(move || {
                     let partition = number.to_string();
                     let mut next = 0;
@@ -263,7 +281,8 @@ fn whatever_is_lost_comes_back() {
                             quiet = 0;
                         }
                         let at = next.min(BATCHES - 1);
-                        let mut batch = Arc::into_inner(batch(view, &partition, 1, &rows(number, at))).unwrap();
+                        let mut batch =
+                            Arc::into_inner(batch(view, &partition, 1, &rows(number, at))).unwrap();
                         batch.covers.first = Position::from_u64(at * 10);
                         match host.write(Arc::new(batch)) {
                             Ok(_) if next < BATCHES => next += 1,

@@ -119,7 +119,8 @@ impl Host {
 
     /// Position and value of an entity.
     fn get(&self, view: &ViewRef, entity: u32) -> Option<(u64, i64)> {
-        let row = block_on(self.store.get(view, vec![vec![Value::String(format!("u{entity}"))]], vec![0])).unwrap();
+        let row =
+            block_on(self.store.get(view, vec![vec![Value::String(format!("u{entity}"))]], vec![0])).unwrap();
         row.into_iter().next().unwrap().map(|row| match row.values[0] {
             Value::Int(value) => (row.version.position.as_u64().unwrap(), value),
             _ => panic!("{row:?}"),

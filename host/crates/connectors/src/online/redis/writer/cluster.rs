@@ -161,7 +161,9 @@ impl Cluster {
             }
         }
         let name = &self.common.options.connection.name;
-        Err(Failure::retry(format!("write rows to Redis at connection `{name}`: the cluster does not come to rest")))
+        Err(Failure::retry(format!(
+            "write rows to Redis at connection `{name}`: the cluster does not come to rest"
+        )))
     }
 
     fn write_rows(&self, work: &mut Work) -> Result<(), Failure> {
@@ -241,7 +243,8 @@ impl Cluster {
         for shard in &shards {
             warn_of_eviction(&self.common, &shard.identity);
         }
-        self.marks = shards.iter().filter(|shard| !shard.slots.is_empty()).map(|shard| self.mark_of(shard)).collect();
+        self.marks =
+            shards.iter().filter(|shard| !shard.slots.is_empty()).map(|shard| self.mark_of(shard)).collect();
         self.stand = found.into_iter().map(|mark| (mark.key, mark.found)).collect();
         let highest = self.stand.values().copied().max().unwrap_or(0);
         self.sent = self.sent.max(highest);
@@ -269,7 +272,10 @@ impl Cluster {
     }
 
     /// Waits for something that runs on the runtime.
-    fn wait<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Result<T, Failure> {
+    fn wait<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
         let (sender, receiver) = sync_channel(1);
         self.common.options.shared.runtime.spawn(async move {
             // Nobody listens any more if the thread has ended.
@@ -284,7 +290,9 @@ fn commands(view: &View, work: &Work, rows: &[u32], now: i64) -> Result<Vec<Keye
         Content::Rows(batch) => {
             let columns = &batch.rows.columns()[view.shape.keys.len()..];
             let columns = view.shape.features.iter().zip(columns);
-            columns.map(|(feature, column)| ValueColumn::new(feature, column)).collect::<Result<Vec<_>, _>>()?
+            columns
+                .map(|(feature, column)| ValueColumn::new(feature, column))
+                .collect::<Result<Vec<_>, _>>()?
         }
         Content::Deletion(_) => Vec::new(),
     };
@@ -294,7 +302,8 @@ fn commands(view: &View, work: &Work, rows: &[u32], now: i64) -> Result<Vec<Keye
         if view.lifetime.is_limited() { b"1".to_vec() } else { b"0".to_vec() },
         view.fields.features.len().to_string().into_bytes(),
     ];
-    let common: Vec<Vec<u8>> = head.into_iter().chain(view.fields.features.iter().map(|field| field.to_vec())).collect();
+    let common: Vec<Vec<u8>> =
+        head.into_iter().chain(view.fields.features.iter().map(|field| field.to_vec())).collect();
     let commands = rows.iter().map(|row| {
         let mut arguments = common.clone();
         row_parts(view, &columns, work, *row, now, &mut arguments);

@@ -67,7 +67,8 @@ mod tests {
     #[track_caller]
     fn check(rows: &[(&str, i64)], expected: (&[u32], &[(u32, u32)], &[u32])) {
         let hasher = EntityHasher::default();
-        let entities: Vec<EntityHash> = rows.iter().map(|(entity, _)| hasher.hash(entity.as_bytes())).collect();
+        let entities: Vec<EntityHash> =
+            rows.iter().map(|(entity, _)| hasher.hash(entity.as_bytes())).collect();
         let found = collapse(&entities, |one, other| rows[one as usize].1.cmp(&rows[other as usize].1));
         assert_eq!((&found.rows[..], &found.replaced[..], &found.late[..]), expected);
     }

@@ -15,7 +15,10 @@ use crate::redis::{Identity, Keyed, Nodes};
 const DOING: &str = "look what is there";
 
 /// Looks over a connection of our own. Returns the marks that were found.
-pub(super) fn look(common: &Common, connection: &mut redis::Connection) -> RedisResult<Result<Vec<FoundMark>, Failure>> {
+pub(super) fn look(
+    common: &Common,
+    connection: &mut redis::Connection,
+) -> RedisResult<Result<Vec<FoundMark>, Failure>> {
     let mut ask = |command: Cmd| connection.req_command(&command).and_then(told);
     let store_key = common.store_key();
     // Asked before Redis is: another writer may name the store meanwhile.

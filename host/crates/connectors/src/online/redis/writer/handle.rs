@@ -50,7 +50,10 @@ impl Writers {
     }
 
     /// Writes a batch; see [`model::online::OnlineStore::write`].
-    pub(in crate::online::redis) async fn write(self: Arc<Self>, batch: Arc<FeatureBatch>) -> Result<Applied, Failure> {
+    pub(in crate::online::redis) async fn write(
+        self: Arc<Self>,
+        batch: Arc<FeatureBatch>,
+    ) -> Result<Applied, Failure> {
         let writer = self.writer(&batch.view.name);
         let permit = writer.budget.take(weight(&batch)).await;
         let (reply, answer) = oneshot::channel();
@@ -101,7 +104,9 @@ impl Writer {
         let Some(sender) = &*jobs else { return job.fail(ended()) };
         match sender.try_send(job) {
             Ok(()) => {}
-            Err(std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job)) => {
+            Err(
+                std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job),
+            ) => {
                 job.fail(ended());
             }
         }

@@ -84,7 +84,8 @@ pub(super) enum Look {
 impl Known {
     /// With room for entities in so many bytes.
     pub(super) fn new(bytes: usize) -> Self {
-        let mut known = Self { young: HashTable::new(), old: HashTable::new(), most: 0, partitions: Vec::new() };
+        let mut known =
+            Self { young: HashTable::new(), old: HashTable::new(), most: 0, partitions: Vec::new() };
         known.limit(bytes);
         known
     }
@@ -102,10 +103,11 @@ impl Known {
 
     /// The number of a partition, for [`Known::look`] and the others.
     pub(super) fn partition(&mut self, partition: &str) -> u32 {
-        let found = self.partitions.iter().position(|known| known.as_str() == partition).unwrap_or_else(|| {
-            self.partitions.push(Partition::new(partition));
-            self.partitions.len() - 1
-        });
+        let found =
+            self.partitions.iter().position(|known| known.as_str() == partition).unwrap_or_else(|| {
+                self.partitions.push(Partition::new(partition));
+                self.partitions.len() - 1
+            });
         u32::try_from(found).expect("a host reads fewer than 2^32 partitions")
     }
 
@@ -162,7 +164,11 @@ impl Known {
         if self.young.len() >= self.most {
             self.old = std::mem::take(&mut self.young);
         }
-        let place = self.young.entry(entry.entity.place(), |other| other.entity == entry.entity, |other| other.entity.place());
+        let place = self.young.entry(
+            entry.entity.place(),
+            |other| other.entity == entry.entity,
+            |other| other.entity.place(),
+        );
         if let Place::Vacant(vacant) = place {
             vacant.insert(entry);
         }

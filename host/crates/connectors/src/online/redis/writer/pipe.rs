@@ -122,7 +122,8 @@ impl Pipe {
         let number = works.first + index as u64;
         let work = &mut works.queue[index];
         let Some(view) = views.get_mut(&work.view.name) else {
-            work.failure = Some(Failure::stop(format!("write rows of view `{}`: it is not known", work.view.name)));
+            work.failure =
+                Some(Failure::stop(format!("write rows of view `{}`: it is not known", work.view.name)));
             return Ok(true);
         };
         let now = common.options.clock.now().0;
@@ -142,7 +143,8 @@ impl Pipe {
         work.open += 1;
         self.sent += 1;
         work.mark = self.sent;
-        let mut flying = Flying { work: number, request, mark: self.sent, committed: false, since: Instant::now() };
+        let mut flying =
+            Flying { work: number, request, mark: self.sent, committed: false, since: Instant::now() };
         let is_blind = !flying.request.blind.is_empty();
         if !is_blind {
             self.append_mark(flying.mark);
@@ -260,7 +262,10 @@ impl Pipe {
         let Some(view) = views.get_mut(&name) else { return Ok(()) };
         if is_void && refused.is_none() {
             if view.claim.is_granted() {
-                tracing::debug!(view = name, "another host writes the view: its rows are compared from now on");
+                tracing::debug!(
+                    view = name,
+                    "another host writes the view: its rows are compared from now on"
+                );
                 view.lose_claim(Instant::now(), ASK_AGAIN);
             }
             work.again.extend_from_slice(&flying.request.blind);
@@ -271,7 +276,9 @@ impl Pipe {
             self.refused(error, flying, work, view, common)?;
         }
         let before = match mark {
-            Ok(Value::BulkString(digits)) => std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()),
+            Ok(Value::BulkString(digits)) => {
+                std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok())
+            }
             Ok(_) => None,
             Err(error) => {
                 return self.refused(error, flying, work, view, common);
@@ -349,7 +356,12 @@ fn is_of_server(error: &RedisError) -> bool {
 }
 
 /// Takes what the script says of the rows that were compared.
-fn take_compared(answer: &Value, request: &Request, work: &mut Work, view: &mut View) -> Result<(), RedisError> {
+fn take_compared(
+    answer: &Value,
+    request: &Request,
+    work: &mut Work,
+    view: &mut View,
+) -> Result<(), RedisError> {
     let (stands, told) = answer::batch(answer)?;
     if !stands && !view.claim.token().is_empty() {
         view.lose_claim(Instant::now(), ASK_AGAIN);

@@ -134,7 +134,9 @@ impl Single {
             self.connect()?;
         }
         let common = Arc::clone(&self.common);
-        let Some(pipe) = &mut self.pipe else { return Err(Failure::retry("write rows: there is no connection")) };
+        let Some(pipe) = &mut self.pipe else {
+            return Err(Failure::retry("write rows: there is no connection"));
+        };
         match pipe.step(&mut self.works, &mut self.views, &common) {
             Ok(_) => {
                 self.finish();

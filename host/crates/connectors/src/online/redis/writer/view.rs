@@ -39,7 +39,11 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(shape: &ViewRef, options: &RedisStoreOptions, known_bytes: usize) -> Result<Self, Failure> {
+    pub(super) fn new(
+        shape: &ViewRef,
+        options: &RedisStoreOptions,
+        known_bytes: usize,
+    ) -> Result<Self, Failure> {
         if shape.features.len() > MOST_FEATURES {
             return Err(Failure::stop(format!(
                 "keep view `{}` in Redis: it has {} features, and {MOST_FEATURES} are the most",
