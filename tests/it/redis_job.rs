@@ -98,7 +98,7 @@ pub(crate) fn event(index: u64) -> String {
 /// The same about another driver.
 pub(crate) fn event_of(driver: u64, index: u64) -> String {
     let rate = |number: u64| f64::from(u32::try_from(number).unwrap()) / 100.0;
-    let acc = if index % 3 == 0 { Value::Null } else { json!(rate(index % 100)) };
+    let acc = if index.is_multiple_of(3) { Value::Null } else { json!(rate(index % 100)) };
     let event = json!({
         "driver_id": driver, "event_timestamp": time_of(index), "conv_rate": rate(index), "acc_rate": acc, "created": null,
     });
@@ -215,7 +215,7 @@ fn differences(rows: &[Value], newest: &BTreeMap<u64, (String, u64)>) -> Vec<Str
         let percentage = row["features"]["conv_percentage"].as_f64();
         let expected = Some(f64::from(u32::try_from(*index).unwrap()));
         let is_null = row["features"]["acc_percentage"].is_null();
-        if row["feature_timestamp"] != time.as_str() || percentage != expected || is_null != (index % 3 == 0)
+        if row["feature_timestamp"] != time.as_str() || percentage != expected || is_null != (index.is_multiple_of(3))
         {
             wrong.push(format!("driver {driver}: {row}, but the newest is {index} of {time}"));
         }

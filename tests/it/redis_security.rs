@@ -120,6 +120,7 @@ fn a_wrong_password_is_waited_for_and_can_be_mended_while_it_runs() {
     let host = Host::spawn(&workspace, &["-v"]);
     let reasons = eventually("the host says what it waits for", || {
         let answer = host.try_get("/readyz")?;
+        eprintln!("{}", answer.text);
         (answer.status == 503 && answer.text.contains("`password`")).then_some(answer.text)
     });
     assert!(reasons.contains("`cache`"), "{reasons}");

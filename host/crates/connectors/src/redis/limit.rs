@@ -76,14 +76,14 @@ impl Pipelines {
             }
             cursor = next;
         }
-        let pairs = |fields: &[Vec<u8>]| match fields {
-            [field, value] => (field.clone(), value.clone()),
-            _ => (Vec::new(), Vec::new()),
+        // A field, then its value, and so on.
+        let pairs = |fields: &'_ [Vec<u8>]| -> Vec<(Vec<u8>, Vec<u8>)> {
+            let (pairs, _) = fields.as_chunks::<2>();
+            pairs.iter().map(|[field, value]| (field.clone(), value.clone())).collect()
         };
-        let rows: Vec<(Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)> =
-            rows.into_iter().map(|(key, fields)| (key, fields.chunks(2).map(pairs).collect())).collect();
+        let rows: Vec<_> = rows.iter().map(|(key, fields)| (key.as_slice(), pairs(fields))).collect();
         Ok(Self::new(rows.iter().map(|(key, fields)| {
-            (key.as_slice(), fields.iter().map(|(field, value)| (field.as_slice(), value.as_slice())))
+            (*key, fields.iter().map(|(field, value)| (field.as_slice(), value.as_slice())))
         })))
     }
 

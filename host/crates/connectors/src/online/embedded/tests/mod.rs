@@ -162,7 +162,7 @@ fn changes_become_durable_by_themselves_and_callers_hear_of_it() {
         let partition = model::position::Partition::new("0");
         let position = durable.upgrade().and_then(|store| store.core.ledger.durable("counts", &partition));
         // Nobody listens any more when the test ends.
-        drop(told.try_send(position));
+        let _nobody_listens = told.try_send(position);
     }));
     subject(&store).write(online::batch(&view, "0", 1, &[online::TestRow::new(1, 1, 77, 1)]));
     let hear = || hears.recv_timeout(Duration::from_secs(60)).unwrap();
