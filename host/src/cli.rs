@@ -315,7 +315,7 @@ pub(crate) struct RewindArgs {
     Examples:\n  host migrate-store --view driver_hourly_stats --to cache\n  \
     host migrate-store --view a --view b --to cache --views views --config host.yaml\n  \
     host migrate-store --view a --to new_name --note-only     the same Redis under another name\n\n\
-    Exit codes: 0 all moved, 1 not all of it, 2 wrong usage"
+    Exit codes: 0 all moved, 1 something failed or not all of it was moved, 2 wrong usage"
 )]
 pub(crate) struct MigrateStoreArgs {
     /// A view whose rows are moved; may be repeated.

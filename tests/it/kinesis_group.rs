@@ -10,8 +10,8 @@ use crate::kafka_job::vectors;
 use crate::kinesis_job::{Job, Load, Shape};
 use crate::support::python;
 
-/// Where leases and rows are.
-fn shape(server: &Server) -> Shape<'static> {
+/// Leases and rows in that Redis.
+pub(crate) fn in_redis(server: &Server) -> Shape<'static> {
     Shape {
         shards: 4,
         store: "online_store: { redis: { connection: cache } }",
@@ -33,7 +33,7 @@ fn hosts_share_shards_and_take_over() {
         return;
     }
     let server = Server::start();
-    let shape = shape(&server);
+    let shape = in_redis(&server);
     let job = Job::new(&shape);
     let second_folder = folder(&job, &shape);
     let mut tail = job.tail();
@@ -75,7 +75,7 @@ fn a_host_that_slept_emits_nothing_for_shards_that_it_lost() {
         return;
     }
     let server = Server::start();
-    let shape = Shape { shards: 2, ..shape(&server) };
+    let shape = Shape { shards: 2, ..in_redis(&server) };
     let job = Job::new(&shape);
     let second_folder = folder(&job, &shape);
     let mut tail = job.tail();

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tests::Host;
 use tests::kinesis;
+use tests::redis::{self, Server};
 
 use crate::kafka_job::{VIEW, vectors};
+use crate::kinesis_group::in_redis;
 use crate::kinesis_job::{Job, Load, ROWS, Shape};
 use crate::support::python;
 
@@ -21,11 +23,25 @@ fn kill_kinesis_loses_nothing_and_keeps_the_order_of_each_key() {
     if !kinesis::there() || !python() {
         return;
     }
-    let job = Job::new(&Shape::default());
+    kill_rounds(&Shape::default(), rounds());
+}
+
+/// The same with rows and leases in Redis: what Redis has is neither forgotten nor doubted after a crash.
+#[test]
+fn kill_kinesis_with_redis_loses_nothing_and_keeps_the_order_of_each_key() {
+    if !kinesis::there() || !redis::there() || !python() {
+        return;
+    }
+    let server = Server::start();
+    kill_rounds(&in_redis(&server), rounds().div_ceil(2));
+}
+
+fn kill_rounds(shape: &Shape<'_>, rounds: u64) {
+    let job = Job::new(shape);
     let mut tail = job.tail();
     let load = Load::new(&job);
     load.during(|| {
-        for round in 0..rounds() {
+        for round in 0..rounds {
             let host = Host::start(&job.workspace);
             job.emits(&host, &mut tail, usize::try_from(ROWS).unwrap(), "records come out");
             if round % 3 == 1 {

@@ -43,5 +43,4 @@ mod redis_faults;
 mod redis_security;
 mod redis_cluster;
 mod redis_feast;
-mod redis_migrate;
 mod support;

@@ -60,7 +60,7 @@ fn a_host_starts_without_redis_and_goes_on_whenever_it_is_there() {
     let answer = host.get(&format!("/v1/features/{VIEW}?driver_id=1"));
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert_eq!(host.get("/livez").status, 200);
-    assert_eq!(emitted(&workspace), 100);
+    assert_eq!(emitted(&workspace), 100, "{} {}", host.get("/readyz").text, host.log());
     proxy.mend();
     all_emitted(&workspace, &host, 300);
     ready(&host);
@@ -122,7 +122,6 @@ fn a_bad_network_loses_and_repeats_nothing() {
     all_emitted(&workspace, &host, load.count());
     ready(&host);
     check(&host, &newest(load.events()));
-    assert_eq!(server.ask::<Option<String>>(&["GET", "unknown"]), None);
     assert!(host.stop().success());
 }
 
@@ -204,7 +203,7 @@ fn a_key_of_another_type_pauses_the_view() {
     let key = keys.into_iter().find(|key| !key.starts_with(b"millrace:")).expect("there is a row");
     ::redis::cmd("DEL").arg(&key).exec(&mut server.connection()).unwrap();
     ::redis::cmd("SET").arg(&key).arg("not a hash").exec(&mut server.connection()).unwrap();
-    host.push(SOURCE, event_of(7, 2));
+    host.push(SOURCE, event_of(7, 1025));
     let view = host.view_when(VIEW, "it is paused", |view| view["state"] == "paused");
     let reason = view["reason"].as_str().unwrap();
     assert!(reason.contains("`cache`") && reason.contains("remove it"), "{reason}");

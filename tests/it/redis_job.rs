@@ -20,8 +20,8 @@ pub(crate) const WRITERS: &str = "millrace:default:writers:driver_hourly_stats";
 pub(crate) const DRIVERS: u64 = 40;
 /// Events in one push of a load.
 pub(crate) const ROWS: u64 = 50;
-/// Neighbors' times go back and forth by this many microseconds.
-const DISORDER: u64 = 0x3ff;
+/// So many events have their times in no order, before all that follow.
+const DISORDER: u64 = 1024;
 
 /// Rows of all views go to Redis.
 pub(crate) const SHARED: &str =
@@ -45,7 +45,7 @@ pub(crate) fn host_file(workspace: &Workspace, redis: &str, store: &str) {
     workspace.write("host.yaml", format!("{store}\nconnections: {{ cache: {{ redis: {{ {redis} }} }} }}\n"));
 }
 
-/// The text of the view, as `seeds` of Feast projects have it, but pushed.
+/// The text of the view: the driver statistics of Feast's documentation, pushed.
 pub(crate) fn views() -> String {
     format!(
         "entity: {{ name: driver, join_keys: {{ driver_id: int64 }} }}
@@ -84,7 +84,7 @@ pub(crate) fn driver_of(index: u64) -> u64 {
 
 /// When it happened: each index has a time of its own.
 pub(crate) fn time_of(index: u64) -> String {
-    let micros = index ^ DISORDER;
+    let micros = index / DISORDER * DISORDER + index * 421 % DISORDER;
     let (second, fraction) = (micros / 1_000_000, micros % 1_000_000);
     let (minute, second) = (second / 60, second % 60);
     format!("2026-01-01T00:{minute:02}:{second:02}.{fraction:06}Z")
@@ -215,7 +215,9 @@ fn differences(rows: &[Value], newest: &BTreeMap<u64, (String, u64)>) -> Vec<Str
         let percentage = row["features"]["conv_percentage"].as_f64();
         let expected = Some(f64::from(u32::try_from(*index).unwrap()));
         let is_null = row["features"]["acc_percentage"].is_null();
-        if row["feature_timestamp"] != time.as_str() || percentage != expected || is_null != (index.is_multiple_of(3))
+        if row["feature_timestamp"] != time.as_str()
+            || percentage != expected
+            || is_null != (index.is_multiple_of(3))
         {
             wrong.push(format!("driver {driver}: {row}, but the newest is {index} of {time}"));
         }

@@ -241,7 +241,14 @@ fn connect(shared: &Arc<Shared>, client: &TcpStream) {
     else {
         return;
     };
-    shared.state().open.extend([ours.0, ours.1]);
+    {
+        let mut state = shared.state();
+        // Refused meanwhile: nobody would cut it.
+        if state.refused {
+            return;
+        }
+        state.open.extend([ours.0, ours.1]);
+    }
     // API keys of requests that have no reply yet, by their number.
     let pending = Arc::new(Mutex::new(HashMap::new()));
     for (way, from, to) in [(Way::ToBroker, client_in, broker_out), (Way::ToClient, broker_in, client_out)] {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, ready, try_join_all};
 use model::batch::{Applied, FeatureBatch};
-use model::error::Failure;
+use model::error::{Disposition, Failure};
 use model::online::{Lookup, OnlineReader, OnlineStore, StoredRow};
 use model::value::Value;
 use model::view::ViewShape;
@@ -139,6 +139,44 @@ impl OnlineReader for Router {
     }
 }
 
+/// Stands for a store that cannot be opened: its views' rows are not in another one, and not missing either.
+pub(super) struct Closed {
+    disposition: Disposition,
+    message: String,
+}
+
+impl Closed {
+    pub(super) fn new(why: &Failure) -> Self {
+        Self { disposition: why.disposition, message: why.to_string() }
+    }
+
+    fn refuse<T: Send + 'static>(&self) -> BoxFuture<'static, Result<T, Failure>> {
+        let failure = Failure { disposition: self.disposition, message: self.message.clone(), source: None };
+        ready(Err(failure)).boxed()
+    }
+}
+
+impl OnlineStore for Closed {
+    fn write(&self, _: Arc<FeatureBatch>) -> BoxFuture<'static, Result<Applied, Failure>> {
+        self.refuse()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'static, Result<(), Failure>> {
+        self.refuse()
+    }
+}
+
+impl OnlineReader for Closed {
+    fn get(
+        &self,
+        _: &Arc<ViewShape>,
+        _: Vec<Vec<Value>>,
+        _: Vec<usize>,
+    ) -> BoxFuture<'static, Result<Vec<Option<StoredRow>>, Failure>> {
+        self.refuse()
+    }
+}
+
 /// What one store is asked for.
 struct Part {
     store: Arc<dyn OnlineReader>,
@@ -152,7 +190,6 @@ mod tests {
     use std::sync::Mutex;
 
     use futures_util::FutureExt;
-    use futures_util::future::ready;
     use model::batch::FeatureBatch;
     use model::position::{Covers, Partition, Position, PositionColumn, RowVersion};
     use model::schema::{DataType, Field};
@@ -266,6 +303,17 @@ mod tests {
         router.set("a", None);
         router.write(batch("a")).now_or_never().unwrap().unwrap();
         assert_eq!((local.told(), one.told()), (vec!["write a".to_owned()], Vec::new()));
+    }
+
+    #[test]
+    fn rows_of_a_store_that_cannot_be_opened_are_not_missing() {
+        let (router, [local, ..]) = router();
+        let closed = Closed::new(&Failure::stop("open the store"));
+        router.set("d", Some(("three", &(Arc::new(closed) as Arc<dyn Rows>))));
+        let lookup = Lookup { view: view("d"), keys: vec![vec![Value::Int(1)]], features: vec![0] };
+        let failure = router.get_all(vec![lookup]).now_or_never().unwrap().unwrap_err();
+        assert_eq!((failure.disposition, failure.message.as_str()), (Disposition::Stop, "open the store"));
+        assert_eq!(local.told(), [""; 0]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use spec::plan::{HostPlan, RedisStoresPlan, StorePlan};
 
 use super::redis::Redis;
 use super::repair::Losses;
-use super::router::{Router, Rows};
+use super::router::{Closed, Router, Rows};
 
 /// All stores of a host.
 pub(crate) struct Stores {
@@ -76,13 +76,18 @@ impl Stores {
         Arc::clone(&self.router) as _
     }
 
-    /// Sends the rows of a view to a store from now on, which is opened if need be. Waits for no answer of it.
+    /// Sends the rows of a view to a store from now on, which is opened if need be. Waits for no answer of it. Where it cannot
+    /// be opened, reads fail as well.
     pub(super) fn send(&self, view: &str, to: &StorePlan) -> Result<(), Failure> {
         match to {
             StorePlan::Embedded => self.router.set(view, None),
             StorePlan::Redis { connection } => {
-                let store: Arc<dyn Rows> = self.open(connection)?;
+                let (store, opened): (Arc<dyn Rows>, _) = match self.open(connection) {
+                    Ok(store) => (store, Ok(())),
+                    Err(failure) => (Arc::new(Closed::new(&failure)), Err(failure)),
+                };
                 self.router.set(view, Some((connection, &store)));
+                return opened;
             }
         }
         Ok(())

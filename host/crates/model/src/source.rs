@@ -136,12 +136,12 @@ pub trait Source: Send + Sync {
     /// A reader of these partitions that starts behind the given positions.
     fn read(&self, partitions: &[Partition], after: &Positions) -> Result<Box<dyn Reader>, Failure>;
 
-    /// Every sink of every view is durably past `through`: what lies before may be forgotten. `views`: how far each
-    /// is, for sources that keep it.
+    /// Every sink of every view is durably past `through`: what lies before may be forgotten; nothing may if it is
+    /// `None`. `views`: how far each is, for sources that keep it.
     fn release(
         &self,
         partition: &Partition,
-        through: &Position,
+        through: Option<&Position>,
         views: &BTreeMap<String, ViewProgress>,
     ) -> Result<(), Failure>;
 }

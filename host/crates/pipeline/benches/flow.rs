@@ -51,7 +51,7 @@ impl Source for Endless {
     fn release(
         &self,
         _partition: &Partition,
-        _through: &Position,
+        _through: Option<&Position>,
         _views: &std::collections::BTreeMap<String, model::source::ViewProgress>,
     ) -> Result<(), Failure> {
         Ok(())

@@ -1,6 +1,7 @@
 //! From an assembled batch to its sinks, in one order: dead letters synced, rows visible online, records emitted.
 //!
-//! One batch is written at a time, several may wait for their emission, and the next is written meanwhile. Emission
+//! One batch is written at a time, one more may wait for that, so that its successor is transformed while a store
+//! elsewhere works; several may wait for their emission, and the next is written meanwhile. Emission
 //! follows the position alone: what the online store made of a row travels along and decides nothing. After a failed
 //! emission all that follow are given up as well, and the same batches are handed over again in the same order; the
 //! output stream skips what it has. Nothing blocks here except the dead letters, which are rare.
@@ -45,6 +46,8 @@ pub(crate) struct Deliver {
     view: Arc<View>,
     progress: Arc<Progress>,
     writing: Option<Writing>,
+    /// Is written next.
+    next: Option<Job>,
     emitting: VecDeque<Emitting>,
     /// Trouble with dead letters or the online store.
     store: Retry,
@@ -87,6 +90,7 @@ impl Deliver {
             view,
             progress,
             writing: None,
+            next: None,
             emitting: VecDeque::new(),
             store: Retry::new(pauses),
             store_trouble: "online",
@@ -98,24 +102,29 @@ impl Deliver {
 
     /// Whether another batch may begin.
     pub(crate) fn has_room(&self) -> bool {
-        self.writing.is_none() && self.emitting.len() < self.shared.settings.in_flight.max(1)
+        self.next.is_none() && self.emitting.len() < self.shared.settings.in_flight.max(1)
     }
 
     /// Whether everything that was begun is done.
     pub(crate) fn is_done(&self) -> bool {
-        self.writing.is_none() && self.emitting.is_empty()
+        self.writing.is_none() && self.next.is_none() && self.emitting.is_empty()
     }
 
     /// Begins a batch; [`Deliver::poll`] takes it on.
     pub(crate) fn begin(&mut self, job: Job) {
         debug_assert!(self.has_room(), "batches begin one after the other, and not too many");
-        self.writing = Some(Writing { job, step: Step::Letters });
+        if self.writing.is_none() {
+            self.writing = Some(Writing { job, step: Step::Letters });
+        } else {
+            self.next = Some(job);
+        }
     }
 
     /// Gives up what has not been emitted: it will be made again from the marks on. What the output stream holds is
     /// still waited for, so that nothing of it can come behind what is made again.
     pub(crate) fn abandon(&mut self) {
         self.writing = None;
+        self.next = None;
         self.abandoned = true;
         self.sweep();
     }
@@ -155,6 +164,7 @@ impl Deliver {
                     self.recovered(self.store_trouble, attempts, after);
                 }
                 self.written(&writing.job, applied, now);
+                self.writing = self.next.take().map(|job| Writing { job, step: Step::Letters });
                 Ok(true)
             }
             Poll::Ready(Err(failure)) if failure.disposition == Disposition::Retry => {

@@ -128,15 +128,15 @@ fn release_one(
         progress.insert(view.name.to_string(), ViewProgress { through, epoch: unit.epoch });
         note_group(shared, source, view, &unit);
     }
-    let Some(mut through) = least.flatten() else { return };
+    let Some(mut through) = least else { return };
     let source = &source.intake.source;
     if held_back {
         // What the others have done is worth saying all the same, where the source keeps it for each view.
         let kept = progress.keys().next().and_then(|view| source.kept(view, partition).ok().flatten());
-        let Some(group) = kept.and_then(|kept| kept.group) else { return };
-        through = through.min(group);
+        let Some(kept) = kept else { return };
+        through = through.min(kept.group);
     }
-    if let Err(failure) = source.release(partition, &through, &progress) {
+    if let Err(failure) = source.release(partition, through.as_ref(), &progress) {
         ReleaseFailed { source: name, partition, failure: &failure }.emit();
     }
 }

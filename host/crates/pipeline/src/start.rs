@@ -149,8 +149,8 @@ pub(crate) fn locate(
     match (point, kept) {
         (Point::Committed, Some(Kept { group: Some(group), .. })) => Ok(Some(*group)),
         (Point::Committed, Some(_)) => Err(Failure::stop(format!(
-            "start view `{view}` at what is committed: the consumer group has committed nothing in partition \
-             `{partition}`; name another `start`, such as `earliest`, or the `group` that has"
+            "start view `{view}` at what is committed: the hosts that share its source have committed nothing in partition \
+             `{partition}`; name another `start`, such as `earliest`, or for Kafka the `group` that has"
         ))),
         _ => source.find(partition, point),
     }
@@ -301,9 +301,9 @@ impl Ledgers {
         let was_known = self.group.started.contains_key(partition) && self.view.epoch == 0;
         if was_known && kept.group.is_none() && kept.view.is_none() && !kept.is_new {
             let message = format!(
-                "begin in partition `{partition}`: the consumer group had commits there and has none any more: the \
-                 stream was made anew, or the commits have expired, or the source has another `group`; {help}, or go \
-                 on with `--to {}`",
+                "begin in partition `{partition}`: the source's consumer group or leases had commits there and have none any \
+                 more: the stream was made anew, or the commits have expired or were deleted, or the source has another \
+                 `group` or other `leases`; {help}, or go on with `--to {}`",
                 number(online)
             );
             return Err(Hindrance::group(Failure::stop(message)));

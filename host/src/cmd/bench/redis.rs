@@ -135,11 +135,13 @@ fn store(bench: &Bench, server: &RedisServer, folder: &Path, memory: usize) -> a
     let clock = Arc::new(crate::clock::SystemClock);
     let embedded = EmbeddedOptions::new(folder.join(format!("ledger-{memory}")), Arc::clone(&clock) as _);
     let ledger = EmbeddedStore::open(embedded)?;
+    let marks = folder.join(format!("marks-{memory}"));
+    fs::create_dir_all(&marks)?;
     let store = RedisStore::open(RedisStoreOptions {
         project: "default".to_owned(),
         connection: connection(server),
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
-        directory: folder.join(format!("marks-{memory}")),
+        directory: marks,
         instance: "bench".to_owned(),
         memory_bytes: memory,
         writers: 1,

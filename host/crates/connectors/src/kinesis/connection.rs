@@ -32,6 +32,24 @@ pub enum Stream {
     Arn(String),
 }
 
+impl Stream {
+    /// For requests that take either.
+    pub(crate) fn name(&self) -> Option<String> {
+        match self {
+            Self::Name(name) => Some(name.clone()),
+            Self::Arn(_) => None,
+        }
+    }
+
+    /// For requests that take either.
+    pub(crate) fn arn(&self) -> Option<String> {
+        match self {
+            Self::Name(_) => None,
+            Self::Arn(arn) => Some(arn.clone()),
+        }
+    }
+}
+
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

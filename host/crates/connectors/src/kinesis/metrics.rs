@@ -4,6 +4,8 @@
 //! by [`KinesisMetrics::source`], [`KinesisMetrics::output`] and [`KinesisMetrics::leases`], and go with
 //! [`KinesisMetrics::forget_source`] and [`KinesisMetrics::forget_output`].
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -54,7 +56,7 @@ pub struct KinesisMetrics {
     expired_iterators: Family<SourceLabel, Counter>,
     broken_aggregates: Family<SourceLabel, Counter>,
     gaps: Family<SourceLabel, Counter>,
-    behind: Family<SourceLabel, Gauge>,
+    behind: Family<SourceLabel, Gauge<f64, AtomicU64>>,
     shards: Family<SourceLabel, Gauge>,
     finished: Family<SourceLabel, Counter>,
     held: Family<SourceLabel, Gauge>,
@@ -84,12 +86,12 @@ pub struct SourceMetrics {
     pub throttles: Counter,
     /// Iterators that expired and were made anew.
     pub expired_iterators: Counter,
-    /// Records that look packed and are not: taken as they are.
+    /// Packed records that could not be read: taken as they are.
     pub broken_aggregates: Counter,
     /// Times that records were gone before they were read.
     pub gaps: Counter,
-    /// Milliseconds that the shard which is furthest behind is behind.
-    pub behind: Gauge,
+    /// Seconds that the shard which is furthest behind is behind.
+    pub behind: Gauge<f64, AtomicU64>,
     /// Shards that are read here now.
     pub shards: Gauge,
     /// Shards that were read to their end.
@@ -145,12 +147,12 @@ impl KinesisMetrics {
         registry.register("millrace_kinesis_read_throttles", help, m.read_throttles);
         let help = "Iterators of a source that expired and were made anew";
         registry.register("millrace_kinesis_expired_iterators", help, m.expired_iterators);
-        let help = "Records of a source that look aggregated and are not";
+        let help = "Packed records of a source that could not be read";
         registry.register("millrace_kinesis_broken_aggregates", help, m.broken_aggregates);
         let help = "Times that records of a source were gone before they were read";
         registry.register("millrace_kinesis_gaps", help, m.gaps);
-        let help = "Milliseconds that the shard of a source which is furthest behind is behind";
-        registry.register("millrace_kinesis_behind_milliseconds", help, m.behind);
+        let help = "Seconds that the shard of a source which is furthest behind is behind";
+        registry.register("millrace_kinesis_behind_seconds", help, m.behind);
         let help = "Shards of a source that are read here";
         registry.register("millrace_kinesis_shards", help, m.shards);
         let help = "Shards of a source that were read to their end";

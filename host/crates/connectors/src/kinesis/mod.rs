@@ -12,6 +12,8 @@ mod metrics;
 pub mod position;
 pub mod probe;
 mod shared;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use connection::{Connection, Stream};
 pub use error::{Class, Trouble};

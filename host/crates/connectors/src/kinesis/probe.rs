@@ -4,7 +4,9 @@
 //! may be written shows with the first record.
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardIteratorType, StreamDescriptionSummary, StreamStatus};
+use aws_sdk_kinesis::types::{
+    RecordDistributionStrategy, ShardIteratorType, StreamDescriptionSummary, StreamStatus,
+};
 use model::error::Failure;
 use tokio::runtime::Handle;
 
@@ -44,8 +46,7 @@ pub fn probe(
     runtime: &Handle,
     depth: Depth,
 ) -> Vec<Finding> {
-    let shared =
-        Shared::new(runtime.clone(), KinesisMetrics::detached(), std::sync::Arc::new(|_, _| {}));
+    let shared = Shared::new(runtime.clone(), KinesisMetrics::detached(), std::sync::Arc::new(|_, _| {}));
     runtime.block_on(async {
         let client = match shared.client(connection).await {
             Ok(client) => client,
@@ -81,7 +82,8 @@ async fn contact(connection: &Connection, client: &Client) -> Finding {
     };
     match trouble {
         None => {
-            let region = client.config().region().map_or_else(String::new, |region| format!(" in `{region}`"));
+            let region =
+                client.config().region().map_or_else(String::new, |region| format!(" in `{region}`"));
             let message = format!("Kinesis{region} answers");
             Finding { severity: Severity::Note, what, message, help: String::new() }
         }
@@ -106,7 +108,8 @@ impl Look<'_> {
             Ok(summary) => summary,
             // Who may only write works, and takes the stream to be as most are.
             Err(trouble) if is_output(expectation) && trouble.class == Class::AccessDenied => {
-                let message = format!("its settings may not be looked at ({trouble}), so they are not checked");
+                let message =
+                    format!("its settings may not be looked at ({trouble}), so they are not checked");
                 let help = "allow `kinesis:DescribeStreamSummary` to have that checked";
                 return vec![self.found(Severity::Warning, message, help)];
             }
@@ -125,7 +128,8 @@ impl Look<'_> {
                 }
             }
             Expectation::Output { ordered, .. } => {
-                let spreads = summary.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto);
+                let spreads =
+                    summary.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto);
                 if *ordered && spreads {
                     findings.push(self.found(
                         Severity::Problem,
@@ -142,10 +146,7 @@ impl Look<'_> {
 
     async fn summary(&self) -> Result<StreamDescriptionSummary, Trouble> {
         let request = self.client.describe_stream_summary();
-        let request = match self.stream {
-            Stream::Name(name) => request.stream_name(name),
-            Stream::Arn(arn) => request.stream_arn(arn),
-        };
+        let request = request.set_stream_name(self.stream.name()).set_stream_arn(self.stream.arn());
         let output = request.send().await.map_err(|error| Trouble::of(&error))?;
         let summary = output.stream_description_summary().cloned();
         summary.ok_or_else(|| Trouble::coded("BadAnswer", "there is no summary in it", 500))
@@ -154,18 +155,15 @@ impl Look<'_> {
     /// Tries what a reader does with the first shard.
     async fn read(&self, depth: Depth) -> Result<(), Trouble> {
         let shards = self.client.list_shards().max_results(1);
-        let shards = match self.stream {
-            Stream::Name(name) => shards.stream_name(name),
-            Stream::Arn(arn) => shards.stream_arn(arn),
-        };
+        let shards = shards.set_stream_name(self.stream.name()).set_stream_arn(self.stream.arn());
         let listed = shards.send().await.map_err(|error| Trouble::of(&error))?;
         let Some(shard) = listed.shards().first() else { return Ok(()) };
-        let iterator =
-            self.client.get_shard_iterator().shard_id(shard.shard_id()).shard_iterator_type(ShardIteratorType::TrimHorizon);
-        let iterator = match self.stream {
-            Stream::Name(name) => iterator.stream_name(name),
-            Stream::Arn(arn) => iterator.stream_arn(arn),
-        };
+        let iterator = self
+            .client
+            .get_shard_iterator()
+            .shard_id(shard.shard_id())
+            .shard_iterator_type(ShardIteratorType::TrimHorizon);
+        let iterator = iterator.set_stream_name(self.stream.name()).set_stream_arn(self.stream.arn());
         let iterator = iterator.send().await.map_err(|error| Trouble::of(&error))?;
         let (Depth::Doctor, Some(iterator)) = (depth, iterator.shard_iterator()) else { return Ok(()) };
         match self.client.get_records().shard_iterator(iterator).limit(1).send().await {

@@ -6,4 +6,5 @@ mod keeper;
 pub mod kinesis;
 mod order;
 pub mod record;
+mod reply;
 mod too_large;

@@ -52,30 +52,6 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// All of them.
-    pub(super) const ALL: [Self; 20] = [
-        Self::Moved,
-        Self::Ask,
-        Self::TryAgain,
-        Self::ClusterDown,
-        Self::Loading,
-        Self::MasterDown,
-        Self::ReadOnly,
-        Self::NoScript,
-        Self::OutOfMemory,
-        Self::Refuses,
-        Self::Busy,
-        Self::Login,
-        Self::Rights,
-        Self::WrongType,
-        Self::TooManyClients,
-        Self::Timeout,
-        Self::Cut,
-        Self::Tls,
-        Self::Protocol,
-        Self::Other,
-    ];
-
     /// As metrics name it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -279,7 +255,7 @@ pub(super) fn cluster_down(slot: u16) -> RedisError {
     RedisError::from((kind, "a slot is not held", format!("no node holds slot {slot}")))
 }
 
-/// An error that a server wraps in another: within a transaction, or told by a script.
+/// An error that a server wraps in another: within a transaction, or told by a script, which hides the code before Redis 7.
 fn of_text(text: &str) -> Trouble {
     let has = |part| text.contains(part);
     if has("max number of clients") {
@@ -288,7 +264,12 @@ fn of_text(text: &str) -> Trouble {
         Trouble::OutOfMemory
     } else if has("-READONLY") || has("read only replica") {
         Trouble::ReadOnly
-    } else if has("discarded because of previous errors") {
+    } else if has("-WRONGTYPE") {
+        Trouble::WrongType
+    } else if has("-NOPERM") || has("can't run this command") || has("can't access at least one of the keys")
+    {
+        Trouble::Rights
+    } else if has("-MISCONF") || has("-NOREPLICAS") || has("discarded because of previous errors") {
         Trouble::Refuses
     } else {
         Trouble::Other

@@ -8,6 +8,7 @@ use redis::{ConnectionLike, Pipeline, RedisError, RedisResult};
 use super::access::As;
 use super::error::{self, Trouble};
 use super::identity::Identity;
+use super::layout::{self, Role};
 use super::nodes::{Core, Nodes, WHOLE};
 
 /// A connection to the present master, of the caller alone.
@@ -82,6 +83,18 @@ impl Core {
         connection.set_read_timeout(limit)?;
         connection.set_write_timeout(limit)?;
         Ok(connection)
+    }
+}
+
+/// Fails if the server behind a connection is a replica by now. One that is told to follow another keeps its connections, and
+/// answers reads as if nothing had happened, with rows that may be old.
+pub fn check_leads(connection: &mut redis::Connection) -> RedisResult<()> {
+    match connection.req_command(&redis::cmd("ROLE")).and_then(error::told) {
+        Ok(answer) if matches!(layout::role(&answer), Some(Role::Replica { .. })) => Err(error::read_only()),
+        Ok(_) => Ok(()),
+        // Who may not ask finds out by writing.
+        Err(refused) if error::trouble(&refused) == Trouble::Rights => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What Redis clients count.
 //!
 //! Labels are bounded: connections, views, kinds of trouble; keys and nodes never. Counters that move with each batch are
-//! looked up once, by [`RedisMetrics::connection`] and [`RedisMetrics::view`], and the series go with
-//! [`RedisMetrics::forget_connection`] and [`RedisMetrics::forget_view`].
+//! looked up once, by [`RedisMetrics::connection`] and [`RedisMetrics::view`]. A view's series go with
+//! [`RedisMetrics::forget_view`]; connections stay as long as the host runs.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -158,22 +158,6 @@ impl RedisMetrics {
         ViewMetrics { claimed, compared, late, losses }
     }
 
-    /// Removes the series of a connection that is gone.
-    pub fn forget_connection(&self, connection: &str) {
-        let label = ConnectionLabel { connection: connection.to_owned() };
-        self.away.remove(&label);
-        self.reconnects.remove(&label);
-        self.writes.remove(&label);
-        self.write_seconds.remove(&label);
-        self.reads.remove(&label);
-        self.read_seconds.remove(&label);
-        for trouble in Trouble::ALL {
-            let labels = CodeLabels { connection: connection.to_owned(), code: trouble.name() };
-            self.redirects.remove(&labels);
-            self.retries.remove(&labels);
-        }
-    }
-
     /// Removes the series of a view that is gone.
     pub fn forget_view(&self, view: &str) {
         for way in WAYS {
@@ -218,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_go_with_what_they_are_of() {
+    fn series_of_a_view_go_with_it() {
         let mut registry = Registry::default();
         let metrics = RedisMetrics::register(&mut registry);
         let lines = |registry: &Registry| {
@@ -226,11 +210,11 @@ mod tests {
             encode(&mut text, registry).unwrap();
             text.lines().filter(|line| !line.starts_with('#')).count()
         };
-        let without = lines(&registry);
         let connection = metrics.connection("cache");
         connection.again(Trouble::Moved, 2);
         connection.again(Trouble::Loading, 1);
         metrics.away("cache").set(1);
+        let without = lines(&registry);
         metrics.view("rides").claimed.inc_by(3);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
@@ -242,7 +226,6 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
-        metrics.forget_connection("cache");
         metrics.forget_view("rides");
         assert_eq!(lines(&registry), without);
     }

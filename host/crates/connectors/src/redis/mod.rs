@@ -35,7 +35,7 @@ mod tests;
 pub use connection::{Connection, DEFAULT_CONNECT_TIMEOUT, DEFAULT_RESPONSE_TIMEOUT, Mode, Tls};
 pub use identity::{Identity, Version};
 pub use keyed::Keyed;
-pub use master::{Master, is_lost};
+pub use master::{Master, check_leads, is_lost};
 pub use metrics::{ConnectionMetrics, RedisMetrics, ViewMetrics};
 pub use nodes::{Nodes, Shard};
 pub use script::Script;

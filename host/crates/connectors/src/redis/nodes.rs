@@ -109,7 +109,9 @@ impl Nodes {
     }
 
     /// Rises when keys may have come to another server than before: a master changed, slots moved, a connection was made
-    /// anew. What was written under a smaller number may be gone.
+    /// anew. What was written under a smaller number may be gone. While a slot is being moved to another master, keys that
+    /// are there already do not count, or a move that takes long would hold up whoever waits for rest; commands that are
+    /// [`super::Keyed::once`] do.
     pub fn changes(&self) -> u64 {
         self.core.lines.changes.load(Ordering::Acquire)
     }
@@ -215,6 +217,13 @@ impl Core {
     pub(super) fn unlearn(&self, silent: &Link) {
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         moved.retain(|_, (_, link)| link.address != silent.address);
+    }
+
+    /// Whether a node is known as a master that has slots.
+    pub(super) fn holds_slots(&self, link: &Arc<Link>) -> bool {
+        let topology = self.topology();
+        let mut masters = topology.iter().flat_map(|topology| &topology.masters);
+        masters.any(|master| Arc::ptr_eq(&master.link, link) && !master.slots.is_empty())
     }
 
     /// Notes that commands were answered by another node than the slot's owner.

@@ -95,6 +95,9 @@ struct Next {
     open: Vec<Open>,
     moved: BTreeMap<u16, Arc<Link>>,
     asks: bool,
+    /// Whether something was answered where it is not expected to be: by a node that has no slots of its own, or, of what
+    /// is to be done once, by another than its slot's owner.
+    strays: bool,
     looks: bool,
     pauses: bool,
 }
@@ -203,8 +206,9 @@ impl Run<'_> {
                                 next.moved.insert(slot, to);
                                 next.looks = true;
                             } else {
-                                open.ask = Some(to);
                                 next.asks = true;
+                                next.strays |= open.keyed.is_once || !self.core.holds_slots(&to);
+                                open.ask = Some(to);
                             }
                             true
                         }
@@ -280,11 +284,11 @@ impl Run<'_> {
 
     /// Does what the next round needs, or ends what is open if the time is over.
     async fn prepare(&mut self, next: Next, seen: u64) -> Result<Vec<Open>, Failure> {
-        let Next { open, moved, asks, looks, pauses } = next;
+        let Next { open, moved, asks, strays, looks, pauses } = next;
         let core = self.core;
         if !moved.is_empty() {
             core.learn(&moved);
-        } else if asks {
+        } else if strays {
             core.note_change();
         }
         if open.is_empty() {

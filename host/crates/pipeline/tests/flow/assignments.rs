@@ -296,7 +296,7 @@ fn what_is_committed_is_a_place_to_begin_if_there_is_a_commit() {
     host.member.assign(&["t-0"]);
     wait_until("it is paused", || host.state("v") == "paused");
     let reason = host.reason("v");
-    assert!(reason.contains("the consumer group has committed nothing in partition `t-0`"), "{reason}");
+    assert!(reason.contains("have committed nothing in partition `t-0`"), "{reason}");
     // The same if the partition was there before the view.
     host.start_at("x", Point::Committed);
     wait_until("it is paused, too", || host.state("x") == "paused");

@@ -7,6 +7,7 @@ use model::error::Disposition;
 use model::position::{Partition, Position};
 use model::source::Point;
 use model::status::Control;
+use pipeline::setup::ViewSetup;
 use testkit::fake::component::{FakeComponent, Reaction};
 use testkit::fake::group::MemoryGroup;
 use testkit::fake::online::MemoryStore;
@@ -111,6 +112,27 @@ fn a_view_without_an_output_stream_writes_its_rows_again() {
     wait_until("all is written again", || {
         world.store.rows("v").iter().all(|(.., generation)| *generation == 2)
     });
+}
+
+#[test]
+fn a_source_that_is_shared_knows_of_a_rewind_to_the_beginning_at_once() {
+    let group = MemoryGroup::new(&["t-0"]);
+    let host = Host::new(&group, 0);
+    let setup = host.view("v", &FakeComponent::identity(1));
+    host.flow.start_view(ViewSetup { output: None, ..setup }).unwrap();
+    append(&group, "t-0", 1..=10);
+    host.member.assign(&["t-0"]);
+    wait_until("it is applied", || {
+        host.marks("v").get("t-0").is_some_and(|(applied, _)| *applied == Some(10))
+    });
+    host.checkpoint();
+    host.member.commit();
+    let epochs = || group.committed_view("t-0", "v").map(|progress| progress.epoch);
+    assert_eq!(epochs(), Some(0));
+    // No checkpoint comes afterwards: nothing of it is durable yet, and all that there is to say is that it has begun.
+    host.flow.rewind("v", &Point::Earliest).unwrap();
+    host.member.commit();
+    assert_eq!(epochs(), Some(1));
 }
 
 /// A host that ends after so many operations of a rewind; the next one begins with what is durable.

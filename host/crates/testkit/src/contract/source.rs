@@ -214,7 +214,7 @@ fn what_is_not_released_is_kept(fixture: &mut dyn SourceFixture) {
     for released in [0, 49, 50, 120, 198] {
         fixture
             .source()
-            .release(&fixture.partition(), &all[released].0, &std::collections::BTreeMap::new())
+            .release(&fixture.partition(), Some(&all[released].0), &std::collections::BTreeMap::new())
             .unwrap();
         let rest = &all[released + 1..];
         assert_eq!(
@@ -247,7 +247,7 @@ fn positions_rise_after_release(fixture: &mut dyn SourceFixture) {
     let end = fixture.source().end(&fixture.partition()).unwrap();
     fixture
         .source()
-        .release(&fixture.partition(), &end.unwrap(), &std::collections::BTreeMap::new())
+        .release(&fixture.partition(), Some(&end.unwrap()), &std::collections::BTreeMap::new())
         .unwrap();
     fixture.reopen();
     assert_eq!(fixture.source().end(&fixture.partition()).unwrap(), end, "the end is kept");

@@ -284,12 +284,12 @@ impl Source for MemoryMember {
     fn release(
         &self,
         partition: &Partition,
-        through: &Position,
+        through: Option<&Position>,
         views: &BTreeMap<String, ViewProgress>,
     ) -> Result<(), Failure> {
         let known: Vec<_> = views.keys().map(|view| (view.clone(), self.progress(view, partition))).collect();
         self.note(partition, |pending| {
-            pending.group = Some(*through);
+            pending.group = through.copied().or(pending.group);
             for (view, progress) in known {
                 if let Some(progress) = progress {
                     further(pending, &view, progress);

@@ -121,11 +121,11 @@ impl Source for MemorySource {
     fn release(
         &self,
         partition: &Partition,
-        through: &Position,
+        through: Option<&Position>,
         _views: &BTreeMap<String, ViewProgress>,
     ) -> Result<(), Failure> {
         if let Some(log) = lock(&self.state.logs).get_mut(partition) {
-            log.released = log.released.max(Some(*through));
+            log.released = log.released.max(through.copied());
         }
         Ok(())
     }

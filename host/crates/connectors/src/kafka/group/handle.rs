@@ -154,14 +154,21 @@ impl Group {
     }
 
     /// Notes what [`model::source::Source::release`] says; committed with the next commit.
-    pub fn release(&self, partition: &Partition, through: &Position, views: &BTreeMap<String, ViewProgress>) {
+    pub fn release(
+        &self,
+        partition: &Partition,
+        through: Option<&Position>,
+        views: &BTreeMap<String, ViewProgress>,
+    ) {
         let mut state = self.inner.lock();
         for (view, progress) in views {
             let offset =
                 ViewOffset { next: progress.through.as_ref().map_or(0, next), epoch: progress.epoch };
             state.advance(view, partition, offset);
         }
-        state.release(partition, next(through));
+        if let Some(through) = through {
+            state.release(partition, next(through));
+        }
     }
 
     /// Sets a view's output position back; committed on return.

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::member::{self, LEAVE_LIMIT};
 use super::options::{LeaseOptions, LeasePlace};
+use super::progress::Tip;
 use super::shards::{Shard, ShardLister};
 use super::state::State;
 use super::table::{FileTable, LeaseTable, RedisTable};
@@ -170,9 +171,15 @@ impl Leases {
     }
 
     /// Every view has everything through here, and each is so far; written within about a second. A shard that is
-    /// released through [`crate::kinesis::position::end`] is finished, and its children may be read.
-    pub fn release(&self, partition: &Partition, through: &Position, views: &BTreeMap<String, ViewProgress>) {
-        self.inner.lock().release(partition, *through, views);
+    /// released through [`crate::kinesis::position::end`] is finished, and its children may be read. `None`: some view
+    /// has nothing yet, which says how far each is, and sets the shard back if that view was rewound.
+    pub fn release(
+        &self,
+        partition: &Partition,
+        through: Option<&Position>,
+        views: &BTreeMap<String, ViewProgress>,
+    ) {
+        self.inner.lock().release(partition, through.copied(), views);
     }
 
     /// The output stream has a view's rows through here; written within about a second.
@@ -235,14 +242,14 @@ impl Leases {
         }
     }
 
-    /// A reader was at the tip of an open shard at this time, microseconds since the epoch.
-    pub fn note_seen(&self, partition: &Partition, at: i64) {
-        self.inner.lock().note_seen(partition, at);
+    /// A reader was at the tip of an open shard.
+    pub fn note_seen(&self, partition: &Partition, tip: Tip) {
+        self.inner.lock().note_seen(partition, tip);
     }
 
-    /// When a reader, of whatever host, was last known to be at the tip, microseconds since the epoch: exact to a minute
-    /// or so, and never later than the truth.
-    pub fn seen(&self, partition: &Partition) -> Option<i64> {
+    /// When a reader, of whatever host, was last known to be at the tip: exact to a minute or so, and never later than
+    /// the truth.
+    pub fn seen(&self, partition: &Partition) -> Option<Tip> {
         self.inner.lock().seen(partition)
     }
 }
@@ -311,10 +318,11 @@ impl Inner {
         let mut state = self.lock();
         if state.table_trouble.is_none() {
             let source = &self.options.source;
-            tracing::warn!(
-                source,
-                "failed to {failure}; shards are read on until their leases may have run out"
-            );
+            let then = match self.table.is_shared() {
+                true => "shards are read on until their leases may have run out",
+                false => "shards are read on; how far views are is written as soon as that works",
+            };
+            tracing::warn!(source, "failed to {failure}; {then}");
         }
         state.table_trouble = Some(failure);
     }

@@ -35,7 +35,11 @@ pub(super) fn run(inner: &Arc<Inner>, assignee: &dyn Assignee) {
     loop {
         match next(inner) {
             News::Lost(partitions) => {
-                tracing::warn!(source, shards = %Names(&partitions), "shards are not this host's any more: their leases ran out, or other hosts have them");
+                tracing::warn!(
+                    source,
+                    shards = %Names(&partitions),
+                    "shards are not this host's any more: their leases ran out, or other hosts have them"
+                );
                 inner.metrics.lost.inc_by(u64::try_from(partitions.len()).unwrap_or(0));
                 assignee.lost(&partitions);
                 let mut state = inner.lock();

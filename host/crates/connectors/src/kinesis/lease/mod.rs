@@ -46,5 +46,6 @@ mod tests;
 
 pub use handle::Leases;
 pub use options::{LeaseOptions, LeasePlace};
+pub use progress::Tip;
 pub use shards::{Shard, ShardLister, ShardPage};
 pub use stream::StreamShards;

@@ -1,7 +1,7 @@
 //! How far everybody is in one shard: what a lease carries from host to host. Plain data; talks to nobody.
 //!
 //! Written as JSON, the same in a file and in Redis:
-//! `{"starting":"4959…","parents":["shardId-…"],"group":"<hex>","views":{"clicks":{"through":"<hex>","epoch":1}},"seen":1700000000000000}`,
+//! `{"starting":"4959…","parents":["shardId-…"],"group":"<hex>","views":{"clicks":{"through":"<hex>","epoch":1}},"seen":{"at":1700000000000000,"last":"<hex>"}}`,
 //! where what is absent or `null` says that nothing is known.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,18 @@ use model::source::ViewProgress;
 use serde::{Deserialize, Serialize};
 
 use crate::kinesis::position;
+
+/// When a reader was at the tip of a shard, and behind which record.
+///
+/// Records behind `last` came after `at`. So while records of that time are kept, a reader that is not before `last` has
+/// missed none; one that is before it may have, whoever read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tip {
+    /// Microseconds since the epoch.
+    pub at: i64,
+    /// The last record that there was then, if that is known.
+    pub last: Option<Position>,
+}
 
 /// How far everybody is in one shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,8 +36,8 @@ pub(super) struct Progress {
     pub(super) group: Option<Position>,
     /// Each view that is known here, also those that no host runs at the moment.
     pub(super) views: BTreeMap<String, ViewProgress>,
-    /// When a reader was at the tip, microseconds since the epoch.
-    pub(super) seen: Option<i64>,
+    /// When a reader was at the tip.
+    pub(super) seen: Option<Tip>,
 }
 
 impl Progress {
@@ -70,7 +82,15 @@ pub(super) struct Written {
     #[serde(default)]
     views: BTreeMap<String, WrittenView>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    seen: Option<i64>,
+    seen: Option<WrittenTip>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTip {
+    at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,7 +112,7 @@ impl From<&Progress> for Written {
             parents: progress.parents.clone(),
             group: progress.group.map(hex),
             views: views.collect(),
-            seen: progress.seen,
+            seen: progress.seen.map(|tip| WrittenTip { at: tip.at, last: tip.last.map(hex) }),
         }
     }
 }
@@ -107,7 +127,11 @@ impl TryFrom<Written> for Progress {
             views.insert(view, ViewProgress { through, epoch });
         }
         let group = written.group.map(position_of).transpose()?;
-        Ok(Self { starting: written.starting, parents: written.parents, group, views, seen: written.seen })
+        let seen = match written.seen {
+            Some(WrittenTip { at, last }) => Some(Tip { at, last: last.map(position_of).transpose()? }),
+            None => None,
+        };
+        Ok(Self { starting: written.starting, parents: written.parents, group, views, seen })
     }
 }
 
@@ -134,7 +158,7 @@ mod tests {
                 ("new".to_owned(), ViewProgress { through: None, epoch: 0 }),
             ]
             .into(),
-            seen: Some(1_700_000_000_000_000),
+            seen: Some(Tip { at: 1_700_000_000_000_000, last: through }),
         };
         assert_eq!(Progress::parse(&progress.encode()), Ok(progress.clone()));
         assert!(progress.is_finished());

@@ -10,7 +10,7 @@ use model::error::Failure;
 use model::position::{Partition, Position};
 use model::source::{Kept, ViewProgress};
 
-use super::progress::Progress;
+use super::progress::{Progress, Tip};
 use super::shards::Shard;
 use super::table::Row;
 
@@ -274,15 +274,18 @@ impl State {
     }
 
     /// When a reader was last known to be at the tip.
-    pub(super) fn seen(&self, partition: &Partition) -> Option<i64> {
+    pub(super) fn seen(&self, partition: &Partition) -> Option<Tip> {
         self.progress(partition)?.seen
     }
 
     /// A reader was at the tip.
-    pub(super) fn note_seen(&mut self, partition: &Partition, at: i64) {
+    pub(super) fn note_seen(&mut self, partition: &Partition, tip: Tip) {
         let Some(held) = self.usable(partition) else { return };
-        if held.progress.seen.is_none_or(|seen| at.saturating_sub(seen) >= SEEN_STEP) {
-            held.progress.seen = Some(at);
+        let known = held.progress.seen;
+        if known.is_none_or(|known| tip.at.saturating_sub(known.at) >= SEEN_STEP) {
+            // Another host may have read a record of which this one knows nothing.
+            let last = tip.last.max(known.and_then(|known| known.last));
+            held.progress.seen = Some(Tip { last, ..tip });
             held.changed += 1;
         }
     }
@@ -296,11 +299,11 @@ impl State {
         }
     }
 
-    /// Every view has everything through here, and each is so far.
+    /// Every view has everything through here, and each is so far. A view that was rewound sets the group back.
     pub(super) fn release(
         &mut self,
         partition: &Partition,
-        through: Position,
+        through: Option<Position>,
         views: &BTreeMap<String, ViewProgress>,
     ) {
         let Some(held) = self.usable(partition) else { return };
@@ -310,7 +313,7 @@ impl State {
             is_rewound |= held.progress.views.get(view).is_some_and(|known| known.epoch < progress.epoch);
             is_news |= held.progress.advance(view, *progress);
         }
-        let group = if is_rewound { Some(through) } else { held.progress.group.max(Some(through)) };
+        let group = if is_rewound { through } else { held.progress.group.max(through) };
         is_news |= group != held.progress.group;
         held.progress.group = group;
         held.changed += u64::from(is_news);

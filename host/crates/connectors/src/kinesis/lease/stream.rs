@@ -22,14 +22,10 @@ impl StreamShards {
     }
 
     async fn ask(&self, next: Option<String>) -> Result<ShardPage, Failure> {
+        // A name does not go with a token.
+        let name = if next.is_none() { self.stream.name() } else { None };
         let request = self.shared.client(&self.connection).await?.list_shards();
-        let request = match (&self.stream, next) {
-            // A page is asked for by its token alone.
-            (Stream::Name(_), Some(next)) => request.next_token(next),
-            (Stream::Arn(arn), Some(next)) => request.stream_arn(arn).next_token(next),
-            (Stream::Name(name), None) => request.stream_name(name),
-            (Stream::Arn(arn), None) => request.stream_arn(arn),
-        };
+        let request = request.set_stream_name(name).set_stream_arn(self.stream.arn()).set_next_token(next);
         let contact = self.shared.contact(&self.connection);
         match request.send().await {
             Ok(page) => {
@@ -40,6 +36,7 @@ impl StreamShards {
             Err(error) => {
                 let trouble = Trouble::of(&error);
                 trouble.tell(&contact);
+                self.shared.metrics().error(&self.connection.name, &trouble.code);
                 if trouble.class == Class::Credentials {
                     // Used from the next list on; what is wrong with it is told then.
                     drop(self.shared.renewed(&self.connection).await);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_core::future::BoxFuture;
 use model::error::Failure;
@@ -134,7 +135,10 @@ impl Request {
     }
 
     async fn run(mut self, nodes: &Nodes) -> Result<Found, Failure> {
+        let since = Instant::now();
         let answers = nodes.run(std::mem::take(&mut self.commands)).await?;
+        nodes.metrics().reads.inc();
+        nodes.metrics().read_seconds.observe(since.elapsed().as_secs_f64());
         let mut found = self.nothing();
         let mut start = 0;
         for (answer, end) in answers.into_iter().zip(&self.ends) {

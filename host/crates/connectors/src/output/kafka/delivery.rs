@@ -9,7 +9,7 @@ use model::error::{Disposition, Failure};
 
 use super::session::{Deliveries, Session};
 use super::stream::{Emitter, Slot};
-use super::ticket::again;
+use crate::output::reply::again;
 
 /// How often to look whether partitions with records under way are still this host's.
 const FENCE_EVERY: Duration = Duration::from_millis(500);

@@ -19,11 +19,12 @@ use super::lane::{Batch, Lane, Lanes, Sending};
 use super::native::{IDENTITY, Record};
 use super::options::KafkaOutputOptions;
 use super::session::Session;
-use super::ticket::{Answer, Ticket};
+use super::ticket::Ticket;
 use crate::kafka::{OutputMetrics, Watch};
 use crate::output::keeper::Keeper;
 use crate::output::order::Admission;
 use crate::output::record::Identities;
+use crate::output::reply::Answer;
 use crate::output::too_large;
 
 /// The at-least-once stream of one view.

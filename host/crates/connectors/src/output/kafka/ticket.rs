@@ -1,19 +1,16 @@
 //! One batch on its way: how many of its records are not acknowledged, and who waits for them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use model::error::Failure;
 use model::position::Covers;
 
 use super::lane::Lane;
 use crate::kafka::OutputMetrics;
 use crate::output::order::UnderWay;
-
-/// An answer to one emission.
-pub(super) type Answer = Result<(), Failure>;
+use crate::output::reply::{Answer, Reply};
 
 /// One batch on its way. Records carry its pointer: it holds itself while any of them is not accounted for.
 pub(super) struct Ticket {
@@ -29,13 +26,7 @@ pub(super) struct Ticket {
     since: Instant,
     records: AtomicUsize,
     bytes: AtomicUsize,
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    answer: Option<Answer>,
-    waker: Option<Waker>,
+    reply: Reply,
 }
 
 impl Ticket {
@@ -51,7 +42,7 @@ impl Ticket {
             since: Instant::now(),
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            waiting: Mutex::default(),
+            reply: Reply::default(),
         });
         // Given back by whoever counts off the last.
         let _ = Arc::into_raw(Arc::clone(&ticket));
@@ -107,27 +98,12 @@ impl Ticket {
 
     /// Says what became of the batch; the first answer counts.
     pub(super) fn answer(&self, answer: Answer) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.answer.get_or_insert(answer);
-        if let Some(waker) = waiting.waker.take() {
-            drop(waiting);
-            waker.wake();
-        }
+        self.reply.set(answer);
     }
 
     /// The answer; later the caller is woken.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Answer> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        match &waiting.answer {
-            Some(Ok(())) => Poll::Ready(Ok(())),
-            Some(Err(failure)) => Poll::Ready(Err(again(failure))),
-            None => {
-                if !waiting.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                    waiting.waker = Some(cx.waker().clone());
-                }
-                Poll::Pending
-            }
-        }
+        self.reply.poll(cx)
     }
 }
 
@@ -139,9 +115,4 @@ impl UnderWay for Ticket {
     fn is_acknowledged(&self) -> bool {
         self.acknowledged.load(Ordering::Acquire)
     }
-}
-
-/// The same failure for one more of those who wait.
-pub(super) fn again(failure: &Failure) -> Failure {
-    Failure { disposition: failure.disposition, message: failure.to_string(), source: None }
 }

@@ -21,12 +21,13 @@ use super::encoded::Encoded;
 use super::lane::{Lane, Lanes};
 use super::options::KafkaOutputOptions;
 use super::progress_topic::Mark;
-use super::ticket::{Answer, Ticket, again};
+use super::ticket::Ticket;
 use super::transaction::{self, Committer};
 use super::truth::{Transacted, Truth};
 use crate::kafka::{OutputMetrics, Watch};
 use crate::output::keeper::Keeper;
 use crate::output::order::Admission;
+use crate::output::reply::{Answer, again};
 use crate::output::too_large;
 
 /// Bytes of records after which a transaction takes no further batch: what a failure makes the callers repeat.

@@ -88,10 +88,9 @@ pub(super) struct ShardMap {
 }
 
 impl ShardMap {
-    /// Of open shards with their greatest hash keys, decimal.
-    pub(super) fn new<'a>(shards: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let range = |(name, end): (&str, &str)| Some((end.parse().ok()?, Arc::from(name)));
-        let mut ranges: Vec<(u128, Arc<str>)> = shards.filter_map(range).collect();
+    /// Of open shards with their greatest hash keys.
+    pub(super) fn new<'a>(shards: impl Iterator<Item = (&'a str, u128)>) -> Self {
+        let mut ranges: Vec<(u128, Arc<str>)> = shards.map(|(name, end)| (end, Arc::from(name))).collect();
         ranges.sort();
         Self { ranges }
     }
@@ -138,9 +137,7 @@ mod tests {
 
     #[test]
     fn keys_have_the_shard_that_kinesis_gives_them() {
-        let half = (1_u128 << 127).to_string();
-        let most = u128::MAX.to_string();
-        let map = ShardMap::new([("high", most.as_str()), ("low", half.as_str())].into_iter());
+        let map = ShardMap::new([("high", u128::MAX), ("low", 1 << 127)].into_iter());
         // MD5 of `a` begins with 0c, of `b` with 92.
         assert_eq!(map.shard("a").map(|name| &**name), Some("low"));
         assert_eq!(map.shard("b").map(|name| &**name), Some("high"));

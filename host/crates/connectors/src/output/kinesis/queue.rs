@@ -173,7 +173,8 @@ impl Queue {
         paced.chain(self.gathers_until()).min()
     }
 
-    /// A request has ended. The batches that are complete with it are returned.
+    /// A request has ended. The batches that are complete with it are returned. What it did not take is tried again,
+    /// unless its batch was given up meanwhile: its partition may be another host's by now.
     pub(super) fn settle(&mut self, taken: Taken, outcome: Outcome, now: Instant) -> Vec<Arc<Ticket>> {
         self.in_flight -= 1;
         let mut complete = Vec::new();
@@ -184,8 +185,12 @@ impl Queue {
                     self.paced(shard).is_tried = false;
                 }
                 for id in taken.records.into_iter().rev() {
-                    self.ready_bytes += self.records.get(id).size();
-                    self.ready.push_front(id);
+                    if self.is_dead(id) {
+                        self.release(id);
+                    } else {
+                        self.ready_bytes += self.records.get(id).size();
+                        self.ready.push_front(id);
+                    }
                 }
                 return complete;
             }
@@ -201,7 +206,11 @@ impl Queue {
                 continue;
             };
             let shard = not_taken.shard.or_else(|| self.shard_of(*id)).unwrap_or_else(|| Arc::from(""));
-            self.paced(&shard).waiting.push_back(*id);
+            if self.is_dead(*id) {
+                self.release(*id);
+            } else {
+                self.paced(&shard).waiting.push_back(*id);
+            }
             match short.iter_mut().find(|(name, _)| *name == shard) {
                 Some((_, count)) => *count += 1,
                 None => short.push((shard, 1)),
@@ -260,8 +269,10 @@ impl Queue {
 
     /// Whether it would help to know the shards of keys: some had too much, and they are not known, or others by now.
     pub(super) fn wants_map(&self) -> bool {
-        let knows = |shard: &Arc<str>| self.map.as_ref().is_some_and(|map| map.knows(shard));
-        self.shards.keys().any(|shard| !knows(shard))
+        let knows = |name: &str| self.map.as_ref().is_some_and(|map| map.knows(name));
+        // One that is closed by now, or was not known, gets no records any more that would end its pace.
+        let has_any = |shard: &PacedShard| shard.is_tried || !shard.waiting.is_empty();
+        self.shards.iter().any(|(name, shard)| has_any(shard) && !knows(name))
     }
 
     pub(super) fn set_map(&mut self, map: ShardMap) {

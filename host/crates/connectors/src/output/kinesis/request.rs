@@ -49,10 +49,7 @@ pub(super) async fn put(
 ) -> Result<Said, Trouble> {
     body.extend_from_slice(b"]}");
     let put = client.put_records().set_records(Some(Vec::new()));
-    let put = match stream {
-        Stream::Name(name) => put.stream_name(name),
-        Stream::Arn(arn) => put.stream_arn(arn),
-    };
+    let put = put.set_stream_name(stream.name()).set_stream_arn(stream.arn());
     let body = Body(Arc::new(Mutex::new(Some(body))));
     match put.customize().interceptor(body).send().await {
         Ok(output) => read(&output, entries),

@@ -14,9 +14,9 @@ use super::queue::{Outcome, Taken};
 use super::request::{self, Said};
 use super::stream::{Emitter, Slot};
 use super::summary::{self, Summary};
-use super::ticket::again;
 use crate::contact::Contact;
 use crate::kinesis::{Class, Trouble};
+use crate::output::reply::again;
 
 /// How often to look whether partitions with records under way are still this host's.
 const FENCE_EVERY: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 enum Done {
     Put(Taken, Result<Said, Trouble>),
     Looked(Result<Summary, Failure>),
-    Mapped(Result<ShardMap, Trouble>),
+    Mapped(Result<ShardMap, Failure>),
 }
 
 /// Until the stream is dropped.
@@ -131,8 +131,8 @@ impl Sender {
         let wants_map = self.shared.queue().wants_map();
         if wants_map && self.mapped.is_none_or(|mapped| mapped.elapsed() >= MAP_EVERY) {
             self.mapped = Some(Instant::now());
-            let (client, stream) = (client.clone(), options.stream.clone());
-            self.jobs.spawn(async move { Done::Mapped(summary::shards(&client, &stream).await) });
+            let options = options.clone();
+            self.jobs.spawn(async move { Done::Mapped(summary::shards(&options).await) });
         }
         if !self.is_looking && self.looked.elapsed() >= LOOK_EVERY {
             self.is_looking = true;
@@ -146,9 +146,9 @@ impl Sender {
             Done::Put(taken, Ok(said)) => self.answered(taken, said),
             Done::Put(taken, Err(trouble)) => self.troubled(taken, &trouble).await,
             Done::Mapped(Ok(map)) => self.shared.queue().set_map(map),
-            Done::Mapped(Err(trouble)) => {
+            Done::Mapped(Err(failure)) => {
                 // Records whose shard is not known wait together.
-                tracing::debug!(stream = %self.shared.options.stream, error = %trouble, "failed to list shards");
+                tracing::debug!(view = self.shared.options.view, "failed to {failure}");
             }
             Done::Looked(looked) => {
                 (self.is_looking, self.looked) = (false, Instant::now());
@@ -191,7 +191,11 @@ impl Sender {
         let options = self.shared.options.clone();
         trouble.tell(&self.contact);
         options.shared.metrics().error(&options.connection.name, &trouble.code);
-        self.shared.metrics.repeated.inc_by(taken.records.len() as u64);
+        let records = taken.records.len() as u64;
+        self.shared.metrics.repeated.inc_by(records);
+        if trouble.class == Class::Throttled {
+            self.shared.metrics.throttles.inc_by(records);
+        }
         self.settle(taken, Outcome::Failed);
         let failure = trouble.failure(&options.connection.name, &options.doing());
         match trouble.class {

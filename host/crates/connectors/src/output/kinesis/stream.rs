@@ -17,11 +17,12 @@ use super::lane::{Batch, Lane, Lanes, Sending};
 use super::options::KinesisOutputOptions;
 use super::queue::Queue;
 use super::request;
-use super::ticket::{Answer, Ticket, again};
+use super::ticket::Ticket;
 use crate::kinesis::OutputMetrics;
 use crate::output::keeper::Keeper;
 use crate::output::order::Admission;
 use crate::output::record::Identities;
+use crate::output::reply::{Answer, again};
 use crate::output::too_large;
 
 /// Bytes of entries that wait or are under way: when there are more, the view waits. A record that is larger alone is taken

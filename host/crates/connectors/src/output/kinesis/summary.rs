@@ -1,13 +1,12 @@
 //! What the stream says of itself: whether it is there, how large records may be, whether it looks at partition keys.
 
-use std::sync::Arc;
-
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamStatus};
 use model::error::Failure;
 
 use super::options::KinesisOutputOptions;
 use super::pace::ShardMap;
+use crate::kinesis::lease::{ShardLister, StreamShards};
 use crate::kinesis::{Class, Stream, Trouble};
 
 /// Bytes of key and data that a record may have, where the stream does not say.
@@ -68,10 +67,7 @@ pub(super) async fn look(options: &KinesisOutputOptions) -> Result<Summary, Fail
 
 async fn ask(client: &Client, stream: &Stream) -> Result<Summary, Trouble> {
     let request = client.describe_stream_summary();
-    let request = match stream {
-        Stream::Name(name) => request.stream_name(name),
-        Stream::Arn(arn) => request.stream_arn(arn),
-    };
+    let request = request.set_stream_name(stream.name()).set_stream_arn(stream.arn());
     let output = request.send().await.map_err(|error| Trouble::of(&error))?;
     let Some(summary) = output.stream_description_summary() else {
         return Err(Trouble::coded("BadAnswer", "there is no summary in it", 500));
@@ -91,27 +87,17 @@ async fn ask(client: &Client, stream: &Stream) -> Result<Summary, Trouble> {
 }
 
 /// Which keys go to which of the stream's open shards.
-pub(super) async fn shards(client: &Client, stream: &Stream) -> Result<ShardMap, Trouble> {
-    let mut open: Vec<(Arc<str>, String)> = Vec::new();
-    let mut next: Option<String> = None;
+pub(super) async fn shards(options: &KinesisOutputOptions) -> Result<ShardMap, Failure> {
+    let KinesisOutputOptions { connection, stream, shared, .. } = options;
+    let lister = StreamShards::new(shared.clone(), connection.clone(), stream.clone());
+    let mut open = Vec::new();
+    let mut next = None;
     loop {
-        let request = client.list_shards();
-        let request = match (&next, stream) {
-            (Some(token), _) => request.next_token(token),
-            (None, Stream::Name(name)) => request.stream_name(name),
-            (None, Stream::Arn(arn)) => request.stream_arn(arn),
-        };
-        let output = request.send().await.map_err(|error| Trouble::of(&error))?;
-        for shard in output.shards() {
-            let is_open =
-                shard.sequence_number_range().is_none_or(|range| range.ending_sequence_number().is_none());
-            if let Some(range) = shard.hash_key_range().filter(|_| is_open) {
-                open.push((Arc::from(shard.shard_id()), range.ending_hash_key().to_owned()));
-            }
-        }
-        next = output.next_token().map(str::to_owned);
+        let page = lister.page(next).await?;
+        open.extend(page.shards.into_iter().filter(|shard| !shard.is_closed()));
+        next = page.next;
         if next.is_none() {
-            return Ok(ShardMap::new(open.iter().map(|(name, end)| (&**name, end.as_str()))));
+            return Ok(ShardMap::new(open.iter().map(|shard| (shard.id.as_str(), shard.hash_keys.1))));
         }
     }
 }

@@ -44,6 +44,25 @@ fn each_error_of_a_server_has_its_meaning() {
     check("ERR max number of clients reached", Trouble::TooManyClients, Retry);
     check("WRONGTYPE Operation against a key holding the wrong kind of value", Trouble::WrongType, Stop);
     check("ERR unknown command 'HSET'", Trouble::Other, Stop);
+    let in_script = |told| format!("ERR Error running script (call to f_0): @user_script:9: {told}");
+    check(
+        &in_script("-OOM command not allowed when used memory > 'maxmemory'."),
+        Trouble::OutOfMemory,
+        Retry,
+    );
+    check(&in_script("-READONLY You can't write against a read only replica."), Trouble::ReadOnly, Retry);
+    check(&in_script("-MISCONF Redis is configured to save RDB snapshots"), Trouble::Refuses, Retry);
+    check(&in_script("-NOREPLICAS Not enough good replicas to write."), Trouble::Refuses, Retry);
+    check(
+        &in_script("-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        Trouble::WrongType,
+        Stop,
+    );
+    check(
+        &in_script("The user executing the script can't run this command or subcommand"),
+        Trouble::Rights,
+        Retry,
+    );
     check("CROSSSLOT Keys in request don't hash to the same slot", Trouble::Other, Stop);
 }
 

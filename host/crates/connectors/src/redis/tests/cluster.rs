@@ -99,6 +99,10 @@ fn a_moving_slot_is_followed() {
     check_all(&rig, &all, "1");
     moving.take(three);
     set_all(&rig, &all, "2");
+    // The other one is a master of its own: nothing is where nobody expects it.
+    assert_eq!(rig.nodes.changes(), changes);
+    let once = Keyed::new(one.as_bytes(), ::redis::cmd("GET").arg(one).clone()).once();
+    assert_eq!(rig.ask(once), Ok(Value::BulkString(b"2".to_vec())));
     assert!(rig.nodes.changes() > changes);
     let script = counting();
     assert_eq!(rig.ask(Keyed::script(&script, &[one], 1)), Ok(Value::Int(3)));

@@ -143,10 +143,11 @@ impl Source for FileSource {
     fn release(
         &self,
         partition: &Partition,
-        through: &Position,
+        through: Option<&Position>,
         _views: &std::collections::BTreeMap<String, model::source::ViewProgress>,
     ) -> Result<(), Failure> {
         single::check(&self.shared.name, partition)?;
+        let Some(through) = through else { return Ok(()) };
         let place = self.place(through)?;
         self.shared.ledger().release(place.ordinal).map_err(|error| {
             let name = &self.shared.name;

@@ -411,7 +411,11 @@ fn released_files_are_forgotten() {
     place.append("b\n");
     check_lines(&mut *reader, &[(at(1, 0), "b")]);
     source
-        .release(&Partition::new("0"), &Position::from_u64(at(1, 0)), &std::collections::BTreeMap::new())
+        .release(
+            &Partition::new("0"),
+            Some(&Position::from_u64(at(1, 0))),
+            &std::collections::BTreeMap::new(),
+        )
         .unwrap();
     drop((reader, source));
     let source = place.open();

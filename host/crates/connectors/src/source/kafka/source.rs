@@ -156,7 +156,7 @@ impl Source for KafkaSource {
     fn release(
         &self,
         partition: &Partition,
-        through: &Position,
+        through: Option<&Position>,
         views: &BTreeMap<String, ViewProgress>,
     ) -> Result<(), Failure> {
         self.group.release(partition, through, views);

@@ -120,7 +120,7 @@ impl Source for Ungrouped {
     fn release(
         &self,
         _: &Partition,
-        _: &Position,
+        _: Option<&Position>,
         _: &BTreeMap<String, ViewProgress>,
     ) -> Result<(), Failure> {
         Ok(())

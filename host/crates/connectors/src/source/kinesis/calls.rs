@@ -75,20 +75,15 @@ pub(super) trait Calls: Send + Sync {
 /// A stream behind a connection.
 pub(super) struct Kinesis {
     connection: Connection,
-    name: Option<String>,
-    arn: Option<String>,
+    stream: Stream,
     contact: Contact,
     shared: Shared,
 }
 
 impl Kinesis {
     pub(super) fn new(connection: Connection, stream: Stream, shared: Shared) -> Self {
-        let (name, arn) = match stream {
-            Stream::Name(name) => (Some(name), None),
-            Stream::Arn(arn) => (None, Some(arn)),
-        };
         let contact = shared.contact(&connection);
-        Self { connection, name, arn, contact, shared }
+        Self { connection, stream, contact, shared }
     }
 
     async fn client(&self) -> Result<Client, Refusal> {
@@ -132,8 +127,10 @@ impl Calls for Kinesis {
                     .shard_iterator_type(ShardIteratorType::AtTimestamp)
                     .timestamp(milliseconds(*micros)),
             };
-            let question =
-                question.shard_id(shard).set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone());
+            let question = question
+                .shard_id(shard)
+                .set_stream_name(self.stream.name())
+                .set_stream_arn(self.stream.arn());
             let answer = self.heard(question.send().await).await?;
             answer.shard_iterator.ok_or_else(|| unexpected("an answer has no iterator"))
         })
@@ -147,7 +144,7 @@ impl Calls for Kinesis {
                 .get_records()
                 .shard_iterator(iterator)
                 .limit(i32::try_from(MOST_RECORDS).expect("it is a small number"))
-                .set_stream_arn(self.arn.clone());
+                .set_stream_arn(self.stream.arn());
             let answer = self.heard(question.send().await).await?;
             Ok(Answer {
                 records: answer.records,
@@ -163,8 +160,8 @@ impl Calls for Kinesis {
                 .client()
                 .await?
                 .describe_stream_summary()
-                .set_stream_name(self.name.clone())
-                .set_stream_arn(self.arn.clone());
+                .set_stream_name(self.stream.name())
+                .set_stream_arn(self.stream.arn());
             let answer = self.heard(question.send().await).await?;
             let hours = answer.stream_description_summary.map(|summary| summary.retention_period_hours);
             let hours = hours.and_then(|hours| u32::try_from(hours).ok());

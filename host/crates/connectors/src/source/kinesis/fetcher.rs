@@ -12,7 +12,7 @@ use model::time::{Clock, EventTime};
 use tokio::time::{sleep, sleep_until};
 
 use super::calls::{Answer, Calls, MOST_RECORDS, Start};
-use super::gap::{self, GoOn, OutOfRange, Tip};
+use super::gap::{self, GoOn, OutOfRange};
 use super::inbox::{Inbox, Item};
 use super::lineage::Lineage;
 use super::setback::{Asked, MADE_ANEW, Setback, keeps_iterator, pause};
@@ -20,6 +20,7 @@ use super::standing::{Reading, Standing};
 use super::stretch::{self, Stretch};
 use super::turns::Turns;
 use crate::kinesis::SourceMetrics;
+use crate::kinesis::lease::Tip;
 use crate::kinesis::position::{self, ShardPosition};
 
 /// How often a child looks whether its parents are finished.
@@ -149,7 +150,12 @@ impl Fetcher {
     /// A record of a parent may be of the same key as a later one of a child. Who begins behind a record of the child has
     /// had all of its parents; that another view takes them again is nothing to wait for.
     async fn wait_for_parents(&self) {
-        if self.at.as_ref().and_then(position::parse).is_some_and(|at| matches!(at, ShardPosition::Record { .. })) {
+        if self
+            .at
+            .as_ref()
+            .and_then(position::parse)
+            .is_some_and(|at| matches!(at, ShardPosition::Record { .. }))
+        {
             return;
         }
         let lineage = &self.core.lineage;
@@ -215,11 +221,10 @@ impl Fetcher {
             }
         }
         if is_at_tip {
-            self.is_unproven = false;
             let now = core.clock.now().minus(Duration::from_millis(u64::try_from(behind).unwrap_or(0))).0;
             let last = self.at.filter(|at| matches!(position::parse(at), Some(ShardPosition::Record { .. })));
-            if self.reading.is_at_tip(now, last) {
-                core.lineage.note_seen(&self.partition, now);
+            if let Some(tip) = self.reading.is_at_tip(now, last) {
+                core.lineage.note_seen(&self.partition, tip);
             }
         }
         self.iterator = next;
@@ -269,31 +274,46 @@ impl Fetcher {
     /// Whether an answer joins what was read before. If it does not, and the source goes on behind the last record, the
     /// answer is not wanted.
     async fn is_whole(&mut self, answer: &Answer) -> Result<bool, Setback> {
-        let (true, Some(at), Some(record)) = (self.is_unproven, self.at, answer.records.first()) else {
-            return Ok(true);
-        };
-        let Some(first) = position::of_record(&record.sequence_number, 0) else { return Ok(true) };
+        let (true, Some(at)) = (self.is_unproven, self.at) else { return Ok(true) };
         let wanted = position::with_sub(&at, 0);
-        if first < wanted {
+        let found = answer.records.iter().find_map(|record| {
+            let first = position::of_record(&record.sequence_number, 0)?;
+            (wanted <= first).then_some((first, record))
+        });
+        if found.is_none() && answer.behind != 0 {
+            // It may be in the next answer.
             return Ok(true);
         }
         self.is_unproven = false;
-        if first == wanted {
+        if found.is_some_and(|(first, _)| first == wanted) {
             return Ok(true);
         }
         let core = Arc::clone(&self.core);
         // If this fails, the same is found out again.
         let retention = core.calls.retention().await;
         let retention = retention.map_err(|refusal| Setback::Refused(Asked::Retention, refusal))?;
-        let noted = core.lineage.seen(&self.partition).map(|at| Tip { at, last: None });
-        let tip = match (core.standing.tip(&self.partition), noted) {
-            (Some(here), Some(noted)) => Some(Tip { at: here.at.max(noted.at), last: here.last }),
+        let tip = match (core.standing.tip(&self.partition), core.lineage.seen(&self.partition)) {
+            (Some(here), Some(noted)) => {
+                Some(Tip { at: here.at.max(noted.at), last: here.last.max(noted.last) })
+            }
             (here, noted) => here.or(noted),
         };
         let go_on = gap::decide(core.out_of_range, &at, tip, core.clock.now(), retention);
         if go_on == GoOn::Whole {
             return Ok(true);
         }
+        let Some((_, record)) = found else {
+            // A shard to which nothing came since looks the same, and that is what most are.
+            tracing::warn!(
+                source = core.name,
+                partition = %self.partition,
+                record = sequence_of(&at),
+                hours = retention.as_secs() / 3600,
+                "the last record that was read is older than what the stream keeps, and there is none behind it: if any \
+                 came and went since, nobody has read them"
+            );
+            return Ok(true);
+        };
         let arrived = record.approximate_arrival_timestamp.and_then(|time| time.to_millis().ok());
         let arrived = EventTime(arrived.unwrap_or(0).saturating_mul(1000));
         let found = &record.sequence_number;

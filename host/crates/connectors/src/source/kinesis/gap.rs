@@ -9,6 +9,8 @@ use std::time::Duration;
 use model::position::Position;
 use model::time::{EventTime, micros};
 
+use crate::kinesis::lease::Tip;
+
 /// What to do when the position to read from is not there any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OutOfRange {
@@ -19,15 +21,6 @@ pub enum OutOfRange {
     Earliest,
     /// Go on behind the last record, and count the gap.
     Latest,
-}
-
-/// When a reader was at the tip of a shard, and behind which record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tip {
-    /// Microseconds since the epoch.
-    pub(super) at: i64,
-    /// The last record that there was then, if that is known.
-    pub(super) last: Option<Position>,
 }
 
 /// How a reader goes on whose record is gone.

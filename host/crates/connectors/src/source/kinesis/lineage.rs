@@ -2,7 +2,7 @@
 
 use model::position::Partition;
 
-use crate::kinesis::lease::{Leases, Shard};
+use crate::kinesis::lease::{Leases, Shard, Tip};
 
 /// Knows which shards may be read, and what is kept of them.
 pub(super) trait Lineage: Send + Sync {
@@ -18,11 +18,11 @@ pub(super) trait Lineage: Send + Sync {
     /// A reader has come to a shard's end.
     fn end_reached(&self, partition: &Partition);
 
-    /// A reader was at a shard's tip, microseconds since the epoch.
-    fn note_seen(&self, partition: &Partition, at: i64);
+    /// A reader was at a shard's tip.
+    fn note_seen(&self, partition: &Partition, tip: Tip);
 
     /// When a reader of any host was last known to be at the tip.
-    fn seen(&self, partition: &Partition) -> Option<i64>;
+    fn seen(&self, partition: &Partition) -> Option<Tip>;
 }
 
 impl Lineage for Leases {
@@ -42,11 +42,11 @@ impl Lineage for Leases {
         self.end_reached(partition);
     }
 
-    fn note_seen(&self, partition: &Partition, at: i64) {
-        self.note_seen(partition, at);
+    fn note_seen(&self, partition: &Partition, tip: Tip) {
+        self.note_seen(partition, tip);
     }
 
-    fn seen(&self, partition: &Partition) -> Option<i64> {
+    fn seen(&self, partition: &Partition) -> Option<Tip> {
         self.seen(partition)
     }
 }

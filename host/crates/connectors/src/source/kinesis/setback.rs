@@ -12,9 +12,9 @@ use super::gap::OutOfRange;
 use crate::kinesis::position::{ShardPosition, parse};
 use crate::kinesis::{Class, Trouble};
 
-/// Times in a row that a shard may be unknown before that is believed: one that was just made is not known everywhere at
-/// once.
-const UNKNOWN: u32 = 3;
+/// Times in a row that something may go wrong that mostly passes by itself, before it is believed and told: a shard that
+/// was just made is not known everywhere at once.
+const PATIENCE: u32 = 3;
 
 /// What to do about a position that is none of this stream's.
 pub(super) const MADE_ANEW: &str = "the stream was made anew: take its events from the beginning with \
@@ -86,13 +86,16 @@ impl Fetcher {
             Class::NotFound if trouble.text.contains(self.partition.as_str()) => {
                 return self.shard_is_gone(&trouble);
             }
-            // An iterator of ours that is not taken for one. Another one will be.
-            Class::Invalid if asked == Asked::Records => {}
+            // Also an iterator of ours that is not taken for one. Another one will be.
+            Class::Invalid if asked == Asked::Records && self.failures < PATIENCE => {}
+            Class::InUse | Class::Other if self.failures < PATIENCE => {}
             Class::Invalid if asked == Asked::Iterator => return self.start_is_refused(&trouble),
             // The stream may come into being, and rights be given.
-            Class::NotFound | Class::AccessDenied | Class::Invalid => self.tell(&trouble),
+            Class::NotFound | Class::AccessDenied | Class::Invalid | Class::InUse | Class::Other => {
+                self.tell(&trouble);
+            }
             // Those who watch the connection have heard of it.
-            Class::Credentials | Class::Service | Class::Away | Class::InUse | Class::Other => {}
+            Class::Credentials | Class::Service | Class::Away => {}
         }
         Ok(Outcome::GoOn)
     }
@@ -116,7 +119,7 @@ impl Fetcher {
 
     /// Kinesis does not know the shard.
     fn shard_is_gone(&mut self, trouble: &Trouble) -> Result<Outcome, String> {
-        if self.failures < UNKNOWN {
+        if self.failures < PATIENCE {
             return Ok(Outcome::GoOn);
         }
         let record = self.at.filter(|at| matches!(parse(at), Some(ShardPosition::Record { .. })));

@@ -173,7 +173,7 @@ impl Source for KinesisSource {
     fn release(
         &self,
         partition: &Partition,
-        through: &Position,
+        through: Option<&Position>,
         views: &BTreeMap<String, ViewProgress>,
     ) -> Result<(), Failure> {
         self.leases.release(partition, through, views);

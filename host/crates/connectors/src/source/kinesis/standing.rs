@@ -9,11 +9,14 @@ use std::time::Duration;
 use model::position::{Partition, Position};
 use model::time::micros;
 
-use super::gap::Tip;
 use crate::kinesis::SourceMetrics;
+use crate::kinesis::lease::Tip;
 
 /// How often it is noted that a shard's tip was reached: retention is at least a day.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
+
+/// In a second: what Kinesis counts in, and what metrics do.
+const MILLISECONDS: f64 = 1e3;
 
 /// Where readers stand.
 pub(super) struct Standing {
@@ -52,7 +55,9 @@ impl Standing {
     fn measure(&self, shards: &HashMap<Partition, Stand>) {
         let read = shards.values().filter(|stand| stand.readers != 0);
         self.metrics.shards.set(i64::try_from(read.clone().count()).unwrap_or(i64::MAX));
-        self.metrics.behind.set(read.map(|stand| stand.behind).max().unwrap_or(0));
+        #[expect(clippy::cast_precision_loss, reason = "a stream keeps its records for a year at most")]
+        let behind = read.map(|stand| stand.behind).max().unwrap_or(0) as f64;
+        self.metrics.behind.set(behind / MILLISECONDS);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Partition, Stand>> {
@@ -76,17 +81,18 @@ impl Reading {
         self.standing.measure(&shards);
     }
 
-    /// Everything was read through `last` that there was at this time. Answers whether that is worth noting for later.
-    pub(super) fn is_at_tip(&self, at: i64, last: Option<Position>) -> bool {
+    /// Everything was read through `last` that there was at this time. Answers what is worth noting for later.
+    pub(super) fn is_at_tip(&self, at: i64, last: Option<Position>) -> Option<Tip> {
         let mut shards = self.standing.lock();
-        let Some(stand) = shards.get_mut(&self.shard) else { return false };
+        let stand = shards.get_mut(&self.shard)?;
         let last = last.max(stand.tip.and_then(|tip| tip.last));
-        stand.tip = Some(Tip { at: at.max(stand.tip.map_or(at, |tip| tip.at)), last });
-        let is_due = stand.noted.is_none_or(|noted| noted.saturating_add(micros(NOTE_EVERY)) <= at);
-        if is_due {
-            stand.noted = Some(at);
+        let tip = Tip { at: at.max(stand.tip.map_or(at, |tip| tip.at)), last };
+        stand.tip = Some(tip);
+        if stand.noted.is_some_and(|noted| tip.at < noted.saturating_add(micros(NOTE_EVERY))) {
+            return None;
         }
-        is_due
+        stand.noted = Some(tip.at);
+        Some(tip)
     }
 }
 

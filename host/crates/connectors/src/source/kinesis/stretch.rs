@@ -82,8 +82,8 @@ impl Stretch {
                 }
                 _ => 0,
             };
-            let through = covers.map_or(position::with_sub(&first, skip as u64), |covers| covers.first);
-            covers = Some(Covers { first: through, through: last });
+            let begin = covers.map_or(position::with_sub(&first, skip as u64), |covers| covers.first);
+            covers = Some(Covers { first: begin, through: last });
             match unpacked {
                 Unpacked::Packed(packed) => {
                     unpack(&packed, data, index, skip, hash_keys, &mut events, &mut keys);

@@ -188,10 +188,11 @@ impl Source for PushLog {
     fn release(
         &self,
         partition: &Partition,
-        through: &Position,
+        through: Option<&Position>,
         _views: &std::collections::BTreeMap<String, model::source::ViewProgress>,
     ) -> Result<(), Failure> {
         single::check(&self.core.name, partition)?;
+        let Some(through) = through else { return Ok(()) };
         let next = self.sequence(through)?.saturating_add(1);
         self.core.files.release(next).map_err(|error| {
             let (name, directory) = (&self.core.name, self.core.directory.display());

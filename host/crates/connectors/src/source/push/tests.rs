@@ -324,7 +324,7 @@ fn repeats_get_the_first_answer() {
         }
         log.release(
             &Partition::new("0"),
-            &log.end(&Partition::new("0")).unwrap().unwrap(),
+            log.end(&Partition::new("0")).unwrap().as_ref(),
             &std::collections::BTreeMap::new(),
         )
         .unwrap();
@@ -349,10 +349,10 @@ fn a_full_log_refuses_until_something_is_released() {
     assert_eq!(error.to_string(), "the log of source `ads` is full: its views have to catch up first");
     assert!(log.unreleased_bytes() >= 4_000, "{}", log.unreleased_bytes());
     let partition = Partition::new("0");
-    log.release(&partition, &Position::from_u64(accepted / 2), &std::collections::BTreeMap::new()).unwrap();
+    log.release(&partition, Some(&Position::from_u64(accepted / 2)), &std::collections::BTreeMap::new()).unwrap();
     assert!(log.unreleased_bytes() < 4_000);
     push(&log, &["more"]).unwrap();
-    log.release(&partition, &Position::from_u64(accepted), &std::collections::BTreeMap::new()).unwrap();
+    log.release(&partition, Some(&Position::from_u64(accepted)), &std::collections::BTreeMap::new()).unwrap();
     assert_eq!(log.unreleased_bytes(), 0);
     assert_eq!(segments(directory.path()).len(), 1);
 }
@@ -710,7 +710,7 @@ proptest! {
                 Happening::Push { rows, producer } => model.push(&log, &rows, producer),
                 Happening::Release { share } => {
                     let through = model.rows.len() * usize::from(share) / 256;
-                    log.release(&partition, &Position::from_u64(through as u64), &std::collections::BTreeMap::new()).unwrap();
+                    log.release(&partition, Some(&Position::from_u64(through as u64)), &std::collections::BTreeMap::new()).unwrap();
                 }
                 Happening::Reopen => {
                     log.close();

@@ -38,7 +38,7 @@ fn partitions_move_to_a_second_member_with_their_progress() {
         }
     }));
     for number in 0..4 {
-        first.release(&partition(number), &at(9), &views(&[("clicks", Some(12))]));
+        first.release(&partition(number), Some(&at(9)), &views(&[("clicks", Some(12))]));
     }
     until("committed", || (0..4).all(|number| committed(&cluster, number).is_some()));
     let (second, second_flow) = join(options(&cluster, "b"));

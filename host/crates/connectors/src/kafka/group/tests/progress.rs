@@ -8,7 +8,11 @@ fn progress_is_committed_and_known_to_the_next_member() {
     let (group, flow) = join(options(&cluster, "a"));
     flow.wait("assigned", 2);
     group.emitted("clicks", &partition(0), at(41));
-    group.release(&partition(0), &at(9), &views(&[("clicks", Some(20)), ("late", Some(9)), ("empty", None)]));
+    group.release(
+        &partition(0),
+        Some(&at(9)),
+        &views(&[("clicks", Some(20)), ("late", Some(9)), ("empty", None)]),
+    );
     let text = "1;*=2;clicks=42;empty=0;late=10".to_owned();
     until("committed", || committed(&cluster, 0) == Some((10, text.clone())));
     assert_eq!(committed(&cluster, 1), None);
@@ -36,7 +40,7 @@ fn a_commit_that_fails_is_repeated_and_counted() {
     flow.wait("assigned", 1);
     let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE;
     cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[error, error]);
-    group.release(&partition(0), &at(9), &views(&[("clicks", Some(9))]));
+    group.release(&partition(0), Some(&at(9)), &views(&[("clicks", Some(9))]));
     until("committed", || committed(&cluster, 0) == Some((10, "1;*=1;clicks=10".to_owned())));
     let counted = || {
         let mut text = String::new();
@@ -57,7 +61,7 @@ fn a_rewind_is_committed_on_return() {
     let cluster = cluster(1);
     let (group, flow) = join(options(&cluster, "a"));
     flow.wait("assigned", 1);
-    group.release(&partition(0), &at(9), &views(&[("clicks", Some(9)), ("other", Some(9))]));
+    group.release(&partition(0), Some(&at(9)), &views(&[("clicks", Some(9)), ("other", Some(9))]));
     group.rewind("clicks", &partition(0), Some(at(3)), 1).expect("rewinds");
     assert_eq!(committed(&cluster, 0), Some((4, "1;*=1;clicks=4,1;other=10".to_owned())));
     assert_eq!(group.kept("clicks", &partition(0)).epoch, 1);
@@ -78,7 +82,7 @@ fn a_transaction_takes_the_place_of_commits() {
     let element = transaction.offsets.find_partition("ads", 0).expect("is in it");
     assert_eq!((element.offset(), element.metadata()), (Offset::Offset(5), "1;*=2;clicks=5"));
     // Nothing is committed meanwhile, and nobody waits for it: the member goes on.
-    group.release(&partition(1), &at(9), &BTreeMap::new());
+    group.release(&partition(1), Some(&at(9)), &BTreeMap::new());
     assert!(group.holds(&partition(1)));
     assert_eq!(committed(&cluster, 1), None);
     transaction.committed();
@@ -87,8 +91,8 @@ fn a_transaction_takes_the_place_of_commits() {
 
     // One whose end is unknown: nothing is committed for it before the truth is read.
     drop(group.transaction("clicks", &[(partition(1), at(20))]).expect("may begin"));
-    group.release(&partition(1), &at(10), &BTreeMap::new());
-    group.release(&partition(0), &at(10), &BTreeMap::new());
+    group.release(&partition(1), Some(&at(10)), &BTreeMap::new());
+    group.release(&partition(0), Some(&at(10)), &BTreeMap::new());
     until("the other is", || committed(&cluster, 0).is_some());
     assert_eq!(committed(&cluster, 1).map(|(offset, _)| offset), Some(10));
     let failure = group.transaction("clicks", &[(partition(1), at(20))]).err().expect("is in doubt");
@@ -126,7 +130,7 @@ fn a_partition_that_came_into_being_since_is_new() {
     assert!(!group.kept("clicks", &partition(0)).is_new);
     assert!(group.kept("clicks", &partition(1)).is_new);
     // With its first commit it is like the others.
-    group.release(&partition(1), &at(4), &views(&[("clicks", Some(4))]));
+    group.release(&partition(1), Some(&at(4)), &views(&[("clicks", Some(4))]));
     until("committed", || committed(&cluster, 1) == Some((5, "1;*=1;clicks=5".to_owned())));
     assert!(!group.kept("clicks", &partition(1)).is_new);
     group.leave();

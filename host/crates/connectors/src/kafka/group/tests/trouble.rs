@@ -48,7 +48,7 @@ fn leaving_ends_while_brokers_are_away() {
     let (group, flow) = join(options(&cluster, "a"));
     flow.wait("assigned", 1);
     cluster.broker_down(1).expect("goes down");
-    group.release(&partition(0), &at(9), &BTreeMap::new());
+    group.release(&partition(0), Some(&at(9)), &BTreeMap::new());
     group.leave();
     flow.wait("revoked", 1);
 }
@@ -93,7 +93,7 @@ fn a_vector_that_would_not_fit_is_refused_at_the_start_of_a_view() {
     flow.wait("assigned", 1);
     let many: Vec<String> = (0..80).map(|number| format!("view_{number}")).collect();
     let many: Vec<(&str, Option<u64>)> = many.iter().map(|name| (name.as_str(), Some(1))).collect();
-    group.release(&partition(0), &at(1), &views(&many));
+    group.release(&partition(0), Some(&at(1)), &views(&many));
     let failure = (80..)
         .find_map(|number| {
             let name = format!("view_{number}");

@@ -178,7 +178,7 @@ impl World {
             *greatest = (*greatest).max(*through);
             host.state.emitted(VIEW, partition, at(*through));
             let progress = ViewProgress { through: Some(at(*through)), epoch: 0 };
-            host.state.release(partition, at(*through), &[(VIEW.to_owned(), progress)].into());
+            host.state.release(partition, Some(at(*through)), &[(VIEW.to_owned(), progress)].into());
         }
     }
 
@@ -439,7 +439,7 @@ fn children_wait_for_their_parents_and_are_new_to_whom_the_parents_knew() {
     assert_eq!(may(&state), [true, false, false]);
     assert!(!state.kept(VIEW, &partition(1)).unwrap().is_new);
 
-    state.release(&partition(0), at(7), &released(at(7)));
+    state.release(&partition(0), Some(at(7)), &released(at(7)));
     assert_eq!(state.kept(VIEW, &partition(0)).unwrap().group, None, "not written yet");
     turn(&mut state, &mut rows, now);
     let kept = state.kept(VIEW, &partition(0)).unwrap();
@@ -449,7 +449,7 @@ fn children_wait_for_their_parents_and_are_new_to_whom_the_parents_knew() {
     assert!(!state.kept(VIEW, &partition(2)).unwrap().is_new, "its own parents know nothing yet");
 
     let end = crate::kinesis::position::end();
-    state.release(&partition(0), end, &released(end));
+    state.release(&partition(0), Some(end), &released(end));
     assert_eq!(may(&state), [true, false, false], "not written yet");
     turn(&mut state, &mut rows, now);
     assert_eq!(may(&state), [true, true, false]);
@@ -501,7 +501,7 @@ fn a_stream_that_was_made_anew_begins_anew() {
     let mut state = alone(vec![shard(0, &[])]);
     turn(&mut state, &mut rows, now);
     let end = crate::kinesis::position::end();
-    state.release(&partition(0), end, &released(end));
+    state.release(&partition(0), Some(end), &released(end));
     turn(&mut state, &mut rows, now);
     assert!(state.is_finished(&partition(0)));
 
@@ -561,7 +561,7 @@ fn a_view_of_a_later_epoch_sets_the_group_back() {
         [(VIEW.to_owned(), ViewProgress { through: Some(at(through)), epoch })].into()
     };
     let mut check = |through, epoch, group, view| {
-        state.release(&partition(0), at(through), &views(through, epoch));
+        state.release(&partition(0), Some(at(through)), &views(through, epoch));
         turn(&mut state, &mut rows, now);
         let kept = state.kept(VIEW, &partition(0)).unwrap();
         assert_eq!((kept.group, kept.view), (Some(at(group)), Some(at(view))), "{through} {epoch}");
@@ -571,6 +571,28 @@ fn a_view_of_a_later_epoch_sets_the_group_back() {
     check(4, 1, 4, 4);
     check(9, 0, 9, 4);
     check(6, 1, 9, 6);
+}
+
+#[test]
+fn a_view_that_was_rewound_to_the_beginning_sets_everything_back() {
+    let now = Instant::now();
+    let mut rows = BTreeMap::new();
+    let mut state = alone(vec![shard(0, &[])]);
+    turn(&mut state, &mut rows, now);
+    let end = crate::kinesis::position::end();
+    let mut views = released(end);
+    views.insert("other".to_owned(), ViewProgress { through: Some(end), epoch: 0 });
+    state.release(&partition(0), Some(end), &views);
+    turn(&mut state, &mut rows, now);
+    assert!(state.is_finished(&partition(0)));
+    views.insert(VIEW.to_owned(), ViewProgress { through: None, epoch: 1 });
+    state.release(&partition(0), None, &views);
+    turn(&mut state, &mut rows, now);
+    assert!(!state.is_finished(&partition(0)));
+    let kept = state.kept(VIEW, &partition(0)).unwrap();
+    assert_eq!((kept.group, kept.view, kept.epoch, kept.is_new), (None, None, 1, true));
+    let kept = state.kept("other", &partition(0)).unwrap();
+    assert_eq!((kept.view, kept.epoch), (Some(end), 0));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
@@ -29,8 +29,10 @@ pub(in super::super) struct FileTable {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    /// What the file says, and who owns what since the host started.
+    /// What the file says, and who owns what since the host started. Locked for moments.
     rows: Mutex<BTreeMap<String, Row>>,
+    /// Held while the file is written: another change has to come behind it in the file, too.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,7 +48,7 @@ impl FileTable {
     pub(in super::super) fn open(directory: &Path, source: &str) -> Result<Self, Failure> {
         let path = directory.join(format!("leases-{source}.json"));
         let rows = read(&path)?;
-        Ok(Self { inner: Arc::new(Inner { path, rows: Mutex::new(rows) }) })
+        Ok(Self { inner: Arc::new(Inner { path, rows: Mutex::new(rows), writing: Arc::default() }) })
     }
 }
 
@@ -56,14 +58,19 @@ impl LeaseTable for FileTable {
     }
 
     fn read(&self) -> BoxFuture<'_, Result<BTreeMap<String, Row>, Failure>> {
-        let rows = self.inner.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        std::future::ready(Ok(rows)).boxed()
+        std::future::ready(Ok(self.inner.rows().clone())).boxed()
     }
 
     fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Vec<bool>, Failure>> {
         let inner = Arc::clone(&self.inner);
         async move {
-            let work = tokio::task::spawn_blocking(move || inner.change(changes)).await;
+            let writing = Arc::clone(&inner.writing).lock_owned().await;
+            let work = tokio::task::spawn_blocking(move || {
+                // Here, as a write goes on when nobody waits for it any more.
+                let _writing = writing;
+                inner.change(changes)
+            });
+            let work = work.await;
             work.unwrap_or_else(|error| Err(Failure::retry("write leases to their file").caused_by(error)))
         }
         .boxed()
@@ -72,8 +79,7 @@ impl LeaseTable for FileTable {
 
 impl Inner {
     fn change(&self, changes: Vec<Change>) -> Result<Vec<bool>, Failure> {
-        // Held while the file is written: another change has to come behind it in the file, too.
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.rows().clone();
         let mut next = rows.clone();
         let met = changes.into_iter().map(|change| apply(&mut next, change)).collect();
         let says = |rows: &BTreeMap<String, Row>| -> BTreeMap<String, Progress> {
@@ -84,8 +90,12 @@ impl Inner {
                 Failure::retry(format!("write leases to `{}`", self.path.display())).caused_by(error)
             })?;
         }
-        *rows = next;
+        *self.rows() = next;
         Ok(met)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, rows: &BTreeMap<String, Row>) -> io::Result<()> {

@@ -71,12 +71,13 @@ fn progress_is_there_after_a_restart() {
     assert!(leases.holds(&first) && !leases.holds(&partition(9)));
     let failure = leases.kept("clicks", &partition(9)).unwrap_err();
     assert!(failure.to_string().contains("`shardId-9`"), "{failure}");
-    leases.release(&first, &at(5), &views(&[("clicks", 9, 0), ("views", 5, 2)]));
+    leases.release(&first, Some(&at(5)), &views(&[("clicks", 9, 0), ("views", 5, 2)]));
     leases.emitted("views", &first, at(6));
-    leases.release(&second, &position::end(), &BTreeMap::new());
-    leases.note_seen(&first, 1_000_000_000);
-    leases.note_seen(&first, 1_000_000_001);
-    assert_eq!(leases.seen(&first), Some(1_000_000_000), "not each moment is worth a write");
+    leases.release(&second, Some(&position::end()), &BTreeMap::new());
+    let seen = Tip { at: 1_000_000_000, last: Some(at(9)) };
+    leases.note_seen(&first, seen);
+    leases.note_seen(&first, Tip { at: seen.at + 1, last: Some(at(10)) });
+    assert_eq!(leases.seen(&first), Some(seen), "not each moment is worth a write");
     leases.leave();
     drop(leases);
 
@@ -87,7 +88,11 @@ fn progress_is_there_after_a_restart() {
     let kept = leases.kept("views", &first).unwrap();
     assert_eq!((kept.view, kept.epoch), (Some(at(6)), 2));
     assert_eq!(leases.kept("other", &first).unwrap().view, None);
-    assert_eq!(leases.seen(&first), Some(1_000_000_000));
+    assert_eq!(leases.seen(&first), Some(seen));
+    // A reader that began behind the record has not seen it.
+    let later = Tip { at: seen.at + 60_000_000, last: None };
+    leases.note_seen(&first, later);
+    assert_eq!(leases.seen(&first), Some(Tip { last: seen.last, ..later }));
     assert!(leases.is_finished(&second) && !leases.is_finished(&first));
 }
 
@@ -97,7 +102,7 @@ fn a_rewind_is_written_on_return() {
     let stream = Stream::with(1);
     let leases = started(folder.path(), &stream);
     let shard = partition(0);
-    leases.release(&shard, &position::end(), &views(&[("clicks", 9, 0), ("views", 9, 0)]));
+    leases.release(&shard, Some(&position::end()), &views(&[("clicks", 9, 0), ("views", 9, 0)]));
     until("it is written", || leases.is_finished(&shard));
     leases.rewind("clicks", &shard, Some(at(3)), 1).unwrap();
     assert!(!leases.is_finished(&shard));

@@ -298,7 +298,7 @@ impl Flow {
 
     fn release(&self, leases: &Leases, partition: &Partition, through: Position) {
         let progress = ViewProgress { through: Some(through), epoch: 0 };
-        leases.release(partition, &through, &[(VIEW.to_owned(), progress)].into());
+        leases.release(partition, Some(&through), &[(VIEW.to_owned(), progress)].into());
     }
 }
 

@@ -50,6 +50,8 @@ struct State {
     contents: Contents,
     /// Views and partitions that stand in the file.
     filed: HashSet<Lane>,
+    /// How often rows were found to be lost.
+    era: u64,
     /// Losses of which the hook has not heard.
     untold: BTreeMap<Lane, Option<Position>>,
     hook: Option<Arc<LossHook>>,
@@ -159,6 +161,7 @@ impl Notes {
         }
         let acknowledged = track.acknowledged;
         let lost = track.cut(mark);
+        state.era += 1;
         tracing::error!(
             connection = self.connection,
             mark,
@@ -183,13 +186,19 @@ impl Notes {
         self.wakes.notify_all();
     }
 
-    /// Fails while this is not the store that it was.
+    /// Fails while this is not the store that it was; only for a moment if an operator has just taken it as it is.
     pub(super) fn check_store(&self) -> Result<(), Failure> {
         let what = match self.lock().replaced {
             None => return Ok(()),
             Some(Replaced::Emptied) => "it was emptied",
             Some(Replaced::Another) => "it was replaced by another",
         };
+        if !self.path.exists() {
+            return Err(Failure::retry(format!(
+                "write rows: Redis at connection `{}` is being taken as it is: {what}",
+                self.connection
+            )));
+        }
         Err(Failure::stop(format!(
             "write rows: Redis at connection `{}` is not the one that holds this host's rows: {what}; bring the right one back, or remove `{}` to take it as it is, after which `host rewind VIEW --to earliest` fills it again",
             self.connection,
@@ -197,20 +206,22 @@ impl Notes {
         )))
     }
 
-    /// Fails if rows of this view and partition were lost and are not read again yet.
-    pub(super) fn check(&self, view: &str, partition: &Partition) -> Result<(), Failure> {
+    /// Fails if rows of this view and partition were lost and are not read again yet. Returns the era in which they were
+    /// not, for [`Notes::acknowledge`].
+    pub(super) fn check(&self, view: &str, partition: &Partition) -> Result<u64, Failure> {
         let state = self.lock();
         if state.contents.lost.is_empty() {
-            return Ok(());
+            return Ok(state.era);
         }
         let lane = Lane { view: view.to_owned(), partition: partition.clone() };
-        match state.contents.lost.get(&lane) {
-            None => Ok(()),
-            Some(_) => Err(Failure::retry(format!(
-                "write rows of view `{view}` to Redis at connection `{}`: rows of partition `{partition}` were lost there, and are read again from the source first",
-                self.connection
-            ))),
-        }
+        if state.contents.lost.contains_key(&lane) { Err(self.refusal(&lane)) } else { Ok(state.era) }
+    }
+
+    fn refusal(&self, lane: &Lane) -> Failure {
+        Failure::retry(format!(
+            "write rows of view `{}` to Redis at connection `{}`: rows of partition `{}` were lost there, and are read again from the source first",
+            lane.view, self.connection, lane.partition
+        ))
     }
 
     /// Registers who hears of losses.
@@ -236,16 +247,23 @@ impl Notes {
 
     /// Redis has acknowledged a batch: all of `marks`, each the key of a mark and its number, stand behind its rows. Blocks
     /// on the disk when a view's partition is seen for the first time.
-    pub(super) fn acknowledge(&self, batch: &FeatureBatch, marks: &[(String, u64)]) -> Result<(), Failure> {
+    ///
+    /// Fails if rows of anything were lost since `era`, in which the batch was taken: it may be from before its source went
+    /// back, and then says nothing of the rows in front of it.
+    pub(super) fn acknowledge(
+        &self,
+        batch: &FeatureBatch,
+        marks: &[(String, u64)],
+        era: u64,
+    ) -> Result<(), Failure> {
         let lane = Lane { view: batch.view.name.clone(), partition: batch.partition.clone() };
         let first = batch.covers.first;
         let is_filed;
         {
             let mut guard = self.lock();
             let state = &mut *guard;
-            if state.contents.lost.contains_key(&lane) {
-                drop(guard);
-                return self.check(&lane.view, &lane.partition);
+            if state.era != era {
+                return Err(self.refusal(&lane));
             }
             // After a rewind the last position is no place to go back to.
             let last =
@@ -277,9 +295,8 @@ impl Notes {
         }
         // Under the lock: what is found to be lost meanwhile is set back by others, who must have the last word.
         let state = self.lock();
-        if state.contents.lost.contains_key(&lane) {
-            drop(state);
-            return self.check(&lane.view, &lane.partition);
+        if state.era != era {
+            return Err(self.refusal(&lane));
         }
         self.ledger.advance(&lane.view, &lane.partition, &batch.covers.through);
         Ok(())

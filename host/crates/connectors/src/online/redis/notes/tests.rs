@@ -48,7 +48,8 @@ fn covering(first: u64, through: u64) -> FeatureBatch {
 }
 
 fn note(notes: &Notes, first: u64, through: u64, mark: u64) {
-    notes.acknowledge(&covering(first, through), &[("mark".into(), mark)]).unwrap();
+    let era = notes.check("counts", &Partition::new("0")).unwrap();
+    notes.acknowledge(&covering(first, through), &[("mark".into(), mark)], era).unwrap();
 }
 
 fn lost(notes: &Notes) -> Vec<(String, Option<u64>)> {
@@ -74,7 +75,7 @@ fn a_loss_goes_back_to_the_batch_before() {
     assert_eq!(lost(&notes), []);
     notes.lose("mark", 3);
     assert_eq!(lost(&notes), [("0".into(), Some(39))]);
-    assert!(notes.acknowledge(&covering(60, 69), &[("mark".into(), 6)]).is_err());
+    assert!(notes.acknowledge(&covering(60, 69), &[("mark".into(), 6)], 0).is_err());
     // It gets worse before anybody has done anything: what was accepted meanwhile is not enough.
     notes.lose("mark", 1);
     assert_eq!(lost(&notes), [("0".into(), Some(19))]);
@@ -83,6 +84,8 @@ fn a_loss_goes_back_to_the_batch_before() {
     notes.check("counts", &Partition::new("1")).unwrap();
     notes.accept(&[loss(Some(19))]);
     notes.check("counts", &Partition::new("0")).unwrap();
+    // A batch that was on its way all the time: its source has gone back behind what lies in front of it.
+    notes.acknowledge(&covering(60, 69), &[("mark".into(), 6)], 0).unwrap_err();
     note(&notes, 20, 29, 7);
     notes.lose("mark", 0);
     assert_eq!(lost(&notes), [("0".into(), None)], "the first batch had nothing before it");

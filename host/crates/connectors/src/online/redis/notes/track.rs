@@ -37,13 +37,15 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// Notes a batch. Numbers rise.
-    pub(super) fn note(&mut self, lane: &Lane, entry: Entry) {
+    /// Notes a batch. One whose claim broke is sent again, so it may be noted with a higher number than the batch behind it;
+    /// that one then counts as proven no earlier. So the numbers of a lane never fall, as [`Track::cut`] needs them.
+    pub(super) fn note(&mut self, lane: &Lane, mut entry: Entry) {
         self.acknowledged = self.acknowledged.max(entry.number);
         if !self.lanes.contains_key(lane) {
             self.lanes.insert(lane.clone(), VecDeque::new());
         }
         let Some(entries) = self.lanes.get_mut(lane) else { return };
+        entry.number = entries.back().map_or(entry.number, |last| last.number.max(entry.number));
         entries.push_back(entry);
         thin(entries, MOST_ENTRIES);
     }
@@ -121,6 +123,17 @@ mod tests {
         assert_eq!(track.cut(5), [(lane("1"), Some(Position::from_u64(50)))]);
         assert_eq!(track.cut(0), [(lane("0"), None), (lane("1"), Some(Position::from_u64(20)))]);
         assert_eq!(track, Track::default());
+    }
+
+    #[test]
+    fn a_batch_that_was_sent_again_hides_no_loss() {
+        let mut track = Track::default();
+        for (number, before) in [(3, 20), (9, 30), (8, 40), (8, 50)] {
+            track.note(&lane("0"), Entry { number, before: Some(Position::from_u64(before)) });
+        }
+        assert_eq!(track.acknowledged, 9);
+        assert_eq!(track.cut(8), [(lane("0"), Some(Position::from_u64(30)))]);
+        assert_eq!(track.cut(3), []);
     }
 
     #[test]

@@ -13,6 +13,9 @@ local BEHIND_TIME = 10
 local DELETION = 128
 -- More arguments at a time do not fit on Lua's stack.
 local MOST_ARGUMENTS = 4000
+-- For so many milliseconds at least a deletion keeps older rows away, by this server's clock: hosts' clocks may be far
+-- behind it, and a deadline that has passed removes the hash at once.
+local DELETION_STAYS = 24 * 3600 * 1000
 
 -- The parts of five bytes of a varint that only say that there is more.
 local MORE_3 = 128 * (1 + 128 + 16384)
@@ -111,12 +114,22 @@ local function decide(new, held, time)
   return compare_rest(new, held)
 end
 
+-- Milliseconds since the epoch, asked for once in a call.
+local asked_now
+local function now()
+  if not asked_now then
+    local time = call('TIME')
+    asked_now = time[1] * 1000 + time[2] / 1000
+  end
+  return asked_now
+end
+
 -- Sees to it that a hash of several views lives as long as the one that lives longest. `added`: how many fields were new,
 -- of `fields` that were written. `deadline`: milliseconds since the epoch, or nil = it is to stay.
 local function extend(key, added, fields, deadline)
   if not deadline then
-    -- Views that expire leave a hash alone that does not: once is enough.
-    if added > 0 then call('PERSIST', key) end
+    -- Not only where fields are new: the view may have had a TTL when they were.
+    call('PERSIST', key)
     return
   end
   if added == fields and call('HLEN', key) == fields then
@@ -124,10 +137,7 @@ local function extend(key, added, fields, deadline)
     return
   end
   local left = call('PTTL', key)
-  if left >= 0 then
-    local now = call('TIME')
-    if now[1] * 1000 + now[2] / 1000 + left < tonumber(deadline) then call('PEXPIREAT', key, deadline) end
-  end
+  if left >= 0 and now() + left < tonumber(deadline) then call('PEXPIREAT', key, deadline) end
 end
 
 -- What a view's rows have in common.
@@ -151,7 +161,7 @@ local function write(view, key, version, time, deadline, values, at)
       added = added + call('HSET', key, unpack(row, start, math.min(length, start + MOST_ARGUMENTS - 1)))
     end
   end
-  if added > 0 or deadline then extend(key, added, count + 2, deadline) end
+  extend(key, added, count + 2, deadline)
 end
 
 -- A deletion brings its deadline in the place of its time: it is kept for a while, even if there was nothing to delete.
@@ -161,6 +171,8 @@ local function erase(view, key, version, deadline)
     call('HDEL', key, unpack(names, start, math.min(#names, start + MOST_ARGUMENTS - 1)))
   end
   call('HDEL', key, view.time_field)
+  local least = now() + DELETION_STAYS
+  if tonumber(deadline) < least then deadline = string.format('%.0f', least) end
   extend(key, call('HSET', key, view.version_field, version), 1, deadline)
 end
 
@@ -180,6 +192,9 @@ local function take(view, key, values, at)
     else
       write(view, key, version, time, nil, values, at + 2)
     end
+  elseif outcome == SAME and not view.expires and byte(version) < DELETION then
+    -- It may be from when the view had a TTL, and whoever holds the claim writes on without looking.
+    call('PERSIST', key)
   end
   return outcome, held, held_time
 end

@@ -34,6 +34,34 @@ fn the_contract_holds_on_a_cluster() {
     online::nulls(&fresh());
     online::many_keys(&fresh());
     online::reopen(&fresh());
+    marks_of_an_earlier_life_are_passed(&fresh());
+}
+
+/// A host whose notes are gone finds marks that are higher than those that it would begin with. Below them a lower one proves
+/// nothing.
+fn marks_of_an_earlier_life_are_passed(place: &OneCluster) {
+    let rows = |number: u64| batch(&counts_view("counts"), "0", 1, &[TestRow::new(1, 1, number, 1)]);
+    let marks = || -> Vec<(&Server, String)> {
+        let masters = place.0.servers[..3].iter();
+        let marks = masters.flat_map(|server| {
+            let keys: Vec<String> = server.ask(&["KEYS", "millrace:default:mark:*"]);
+            keys.into_iter().map(move |key| (server, key))
+        });
+        marks.collect()
+    };
+    let host = Host::open(place.1.path(), &place.0.connection("cache"), "host");
+    host.write_at_last(&rows(1));
+    drop(host);
+    assert_eq!(marks().len(), 3);
+    for (server, key) in marks() {
+        server.ask::<()>(&["SET", &key, "1000"]);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), &place.0.connection("cache"), "host");
+    host.write_at_last(&rows(2));
+    for (server, key) in marks() {
+        assert!(server.ask::<u64>(&["GET", &key]) > 1000, "{key}");
+    }
 }
 
 #[test]

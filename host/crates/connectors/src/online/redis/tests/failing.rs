@@ -93,6 +93,38 @@ fn a_silent_server_is_given_up_and_tried_again() {
 }
 
 #[test]
+fn a_master_that_became_a_replica_is_left() {
+    let start =
+        || Server::start("a_master_that_became_a_replica_is_left", &["--repl-diskless-sync-delay", "0"]);
+    let (Some(first), Some(second)) = (start(), start()) else { return };
+    second.follow(&first);
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::new("cache", vec![first.address(), second.address()]);
+    let host = Host::open(directory.path(), &connection, "host");
+    let view = counts_view("counts");
+    host.write(batch(&view, "0", 1, &rows(0..3))).unwrap();
+    until("the replica has it all", || second.ask::<u64>(&["DBSIZE"]) == first.ask::<u64>(&["DBSIZE"]));
+    let offset = |server: &Server| server.info("master_repl_offset").and_then(|it| it.parse::<u64>().ok());
+    until("and its marks", || offset(&second) >= offset(&first));
+    // Its connections stay open, and say `READONLY`.
+    second.promote();
+    first.follow(&second);
+    assert_eq!(host.write_at_last(&batch(&view, "0", 1, &rows(3..6))), NONE);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = Host::open(elsewhere.path(), &second.connection("cache"), "other");
+    assert_eq!(other.get(&view, 5), Some((5, 1)));
+    // A host that only reads would not notice, and answer from what the replica has.
+    until("the other one has it all", || offset(&first) >= offset(&second));
+    first.promote();
+    second.follow(&first);
+    second.ask::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+    let newest = Host::open(elsewhere.path().join("newest").as_path(), &first.connection("cache"), "newest");
+    newest.write_at_last(&batch(&view, "1", 1, &[TestRow::new(5, 99, 99, 99)]));
+    until("reads follow", || host.get(&view, 5) == Some((99, 99)));
+    assert_eq!(host.take_losses(), []);
+}
+
+#[test]
 fn many_batches_of_many_views_end_and_large_ones_are_cut_up() {
     let Some(server) = Server::start("many_batches_of_many_views_end", &[]) else { return };
     let directory = tempfile::tempdir().unwrap();

@@ -44,7 +44,7 @@ pub(super) struct Cluster {
     prefix: String,
     hasher: EntityHasher,
     views: HashMap<String, View>,
-    /// What [`Nodes::changes`] said when the marks were looked at last.
+    /// What [`crate::redis::Nodes::changes`] said when the marks were looked at last.
     seen: Option<u64>,
     /// A mark's key for each master.
     marks: Vec<String>,
@@ -94,12 +94,14 @@ impl Cluster {
         let notes = &self.common.notes;
         let checked = notes.check_store().and_then(|()| match &job {
             Job::Write { batch, .. } => notes.check(&batch.view.name, &batch.partition),
-            Job::Delete { .. } => Ok(()),
+            // Moves no position.
+            Job::Delete { .. } => Ok(0),
         });
         let shape = Arc::clone(job.view());
-        if let Err(failure) = checked {
-            return job.fail(failure);
-        }
+        let era = match checked {
+            Ok(era) => era,
+            Err(failure) => return job.fail(failure),
+        };
         if self.views.get(&shape.name).is_none_or(|view| view.shape != shape) {
             match View::new(&shape, &self.common.options, 0) {
                 // Works of the old shape are gone: they were written when they were taken.
@@ -107,8 +109,9 @@ impl Cluster {
                 Err(failure) => return job.fail(failure),
             }
         }
-        let Some(view) = self.views.get(&shape.name) else { return };
-        works.extend(Work::new(job, &view.keys, &self.hasher));
+        let Some(view) = self.views.get_mut(&shape.name) else { return };
+        view.count_anew(&self.common.options);
+        works.extend(Work::new(job, era, &view.keys, &self.hasher));
     }
 
     /// Writes works and ends them.
@@ -125,7 +128,7 @@ impl Cluster {
                         true => Vec::new(),
                         false => self.marks.iter().map(|key| (key.clone(), self.sent)).collect(),
                     };
-                    work.failure = self.common.notes.acknowledge(batch, &marks).err();
+                    work.failure = self.common.notes.acknowledge(batch, &marks, work.era).err();
                     if let Some(view) = self.views.get(&work.view.name) {
                         view.metrics.late.inc_by(work.late.len() as u64);
                     }
@@ -210,15 +213,19 @@ impl Cluster {
             .collect();
         let nodes = Arc::clone(&self.common.nodes);
         let answers = self.wait(async move { nodes.run(commands).await })??;
+        let sent = self.sent;
         for (key, answer) in self.marks.iter().zip(answers) {
             let before = number(&answer?);
+            self.sent = self.sent.max(before);
             let stands = self.stand.entry(key.clone()).or_default();
             if before < *stands {
                 self.common.notes.lose(key, before);
             }
-            *stands = self.sent;
+            *stands = sent;
         }
-        Ok(())
+        // Marks of an earlier life, of which the notes are gone: below them a mark proves nothing. Only once, as nobody else
+        // writes them.
+        if self.sent > sent { self.write_marks() } else { Ok(()) }
     }
 
     /// Nothing is to be written: is everything well?

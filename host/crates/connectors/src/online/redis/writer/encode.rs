@@ -91,7 +91,7 @@ impl Buffers {
                         work.note_late(row);
                         continue;
                     }
-                    Look::Known(_, deadline) if deadline >= view.lifetime.needed(version.event_time) => {
+                    Look::Known(_, deadline) if view.lifetime.suffices(deadline, version.event_time, now) => {
                         let known = &mut view.known;
                         let late: Vec<u32> = work
                             .collapsed

@@ -99,6 +99,8 @@ impl Known {
     pub(super) fn clear(&mut self) {
         self.young = HashTable::new();
         self.old = HashTable::new();
+        // Only entries have their numbers; shards of a stream come and go.
+        self.partitions.clear();
     }
 
     /// The number of a partition, for [`Known::look`] and the others.

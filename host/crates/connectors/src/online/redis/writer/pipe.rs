@@ -27,6 +27,7 @@ use super::encode::{Buffers, Request};
 use super::view::View;
 use super::wire::append_command;
 use super::work::Work;
+use crate::online::redis::expiry::NOTHING_KNOWN;
 use crate::online::redis::scripts;
 use crate::redis::error::{Trouble, told, trouble};
 use crate::redis::is_lost;
@@ -375,10 +376,8 @@ fn take_compared(
             Some(found) if found.outcome == Outcome::Late => {
                 late += 1;
                 if stands && let Some(held) = &found.held {
-                    // What Feast wrote may expire, and a deletion does.
-                    let stays = !held.deleted && !held.version.partition.as_str().is_empty();
-                    let deadline = view.lifetime.of_found(stays);
-                    view.known.learn(entity, request.number, &(&held.version).into(), deadline);
+                    let held = (&held.version).into();
+                    view.known.learn(entity, request.number, &held, NOTHING_KNOWN);
                 }
                 work.note_late(*row);
             }
@@ -391,7 +390,8 @@ fn take_compared(
                     let is_set = found.is_none_or(|found| found.outcome == Outcome::Taken);
                     let deadline = match work.is_deletion() {
                         false if is_set => view.lifetime.deadline(version.event_time, request.now),
-                        is_deletion => view.lifetime.of_found(!is_deletion),
+                        false => view.lifetime.of_same(),
+                        true => NOTHING_KNOWN,
                     };
                     view.known.learn(entity, request.number, &version, deadline);
                 }

@@ -16,6 +16,7 @@ use super::known::EntityHasher;
 use super::pipe::{Pipe, Works};
 use super::view::View;
 use super::work::{Content, Job, Work};
+use crate::redis::check_leads;
 
 /// How often Redis is looked at while nothing is to be written, and tried while it is away.
 const LOOK: Duration = Duration::from_secs(1);
@@ -98,21 +99,25 @@ impl Single {
         let notes = &self.common.notes;
         let checked = notes.check_store().and_then(|()| match &job {
             Job::Write { batch, .. } => notes.check(&batch.view.name, &batch.partition),
-            Job::Delete { .. } => Ok(()),
+            // Moves no position.
+            Job::Delete { .. } => Ok(0),
         });
-        if let Err(failure) = checked.and_then(|()| self.know(job.view())) {
-            return job.fail(failure);
-        }
+        let era = match checked.and_then(|era| self.know(job.view()).map(|()| era)) {
+            Ok(era) => era,
+            Err(failure) => return job.fail(failure),
+        };
         let Some(view) = self.views.get(&job.view().name) else { return };
-        if let Some(work) = Work::new(job, &view.keys, &self.hasher) {
+        if let Some(work) = Work::new(job, era, &view.keys, &self.hasher) {
             self.works.queue.push_back(work);
         }
     }
 
     /// Makes sure that a view is known as it is now.
     fn know(&mut self, shape: &ViewRef) -> Result<(), Failure> {
-        let known = self.views.get(&shape.name);
-        if known.is_some_and(|view| Arc::ptr_eq(&view.shape, shape) || view.shape == *shape) {
+        if let Some(known) = self.views.get_mut(&shape.name)
+            && (Arc::ptr_eq(&known.shape, shape) || known.shape == *shape)
+        {
+            known.count_anew(&self.common.options);
             return Ok(());
         }
         // Rows of the old shape are written before any of the new, and what is known of entities has to do with both.
@@ -154,7 +159,7 @@ impl Single {
                 && let Content::Rows(batch) = &work.content
             {
                 let marks = (work.mark > 0).then(|| (self.mark_key.clone(), work.mark));
-                let noted = self.common.notes.acknowledge(batch, marks.as_slice());
+                let noted = self.common.notes.acknowledge(batch, marks.as_slice(), work.era);
                 self.common.nodes.metrics().writes.inc();
                 work.failure = noted.err();
                 if let Some(view) = self.views.get(&work.view.name) {
@@ -224,10 +229,13 @@ impl Single {
         let common = Arc::clone(&self.common);
         let looked = match self.pipe.as_mut().and_then(Pipe::idle) {
             None => self.connect(),
-            Some(connection) => match contact::look(&common, connection) {
-                Ok(looked) => looked.map(drop),
-                Err(error) => Err(self.disconnect(error)),
-            },
+            // Whoever reads goes where the next connection finds the master.
+            Some(connection) => {
+                match check_leads(connection).and_then(|()| contact::look(&common, connection)) {
+                    Ok(looked) => looked.map(drop),
+                    Err(error) => Err(self.disconnect(error)),
+                }
+            }
         };
         if let Err(failure) = looked {
             tracing::debug!(connection = common.options.connection.name, "failed to {failure}");

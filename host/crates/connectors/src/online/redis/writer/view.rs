@@ -69,6 +69,11 @@ impl View {
         })
     }
 
+    /// Looks its series up again: those of a view that was removed are gone, and it may be back by now.
+    pub(super) fn count_anew(&mut self, options: &RedisStoreOptions) {
+        self.metrics = options.shared.metrics.view(&self.shape.name);
+    }
+
     /// Drops the claim and what was known under it; it is taken again after a pause.
     pub(super) fn lose_claim(&mut self, now: Instant, pause: Duration) {
         self.claim.lose(now, pause);

@@ -57,6 +57,8 @@ pub(super) struct Work {
     pub(super) open: usize,
     /// Rows that Redis did not take, in no order.
     pub(super) late: Vec<u32>,
+    /// In which era of the notes it was taken.
+    pub(super) era: u64,
     /// The highest mark behind its rows; 0 = no row was sent.
     pub(super) mark: u64,
     /// What went wrong.
@@ -86,7 +88,7 @@ impl Job {
 
 impl Work {
     /// Works out keys and sorts rows out.
-    pub(super) fn new(job: Job, layout: &KeyLayout, hasher: &EntityHasher) -> Option<Self> {
+    pub(super) fn new(job: Job, era: u64, layout: &KeyLayout, hasher: &EntityHasher) -> Option<Self> {
         let view = ViewRef::clone(job.view());
         let mut keys = EntityKeys::default();
         let (content, reply, permit) = match job {
@@ -135,6 +137,7 @@ impl Work {
             again: Vec::new(),
             open: 0,
             late,
+            era,
             mark: 0,
             failure: None,
             reply,

@@ -4,6 +4,7 @@ mod broker;
 mod emitting;
 mod exactly;
 mod failing;
+mod leases;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

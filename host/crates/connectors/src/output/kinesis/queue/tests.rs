@@ -104,10 +104,8 @@ fn records_gather_while_a_request_is_under_way() {
 #[test]
 fn a_shard_that_had_too_much_waits_and_others_go_on() {
     let mut rig = Rig::new(false);
-    let half = (1_u128 << 127).to_string();
-    let most = u128::MAX.to_string();
     // `a` belongs to the first, `b` to the second.
-    rig.queue.set_map(ShardMap::new([("0", half.as_str()), ("1", most.as_str())].into_iter()));
+    rig.queue.set_map(ShardMap::new([("0", 1 << 127), ("1", u128::MAX)].into_iter()));
     rig.add(&["a", "b"]);
     let first = rig.take().unwrap();
     rig.settle(first, &[1]);
@@ -169,6 +167,42 @@ fn what_was_given_up_is_dropped_and_keeps_no_key_busy() {
     rig.queue.purge();
     check(rig.take().as_ref(), &["a"]);
     assert_eq!(rig.queue.len(), 1);
+}
+
+#[track_caller]
+fn check_given_up(outcome: Outcome) {
+    let mut rig = Rig::new(true);
+    rig.add(&["a", "a"]);
+    let first = rig.take().unwrap();
+    rig.ticket.kill();
+    rig.queue.purge();
+    rig.queue.settle(first, outcome, rig.now);
+    rig.queue.purge();
+    assert_eq!((rig.queue.len(), rig.queue.bytes()), (0, 0));
+    assert!(!rig.queue.wants_map());
+}
+
+#[test]
+fn what_was_given_up_while_it_was_under_way_is_not_sent_again() {
+    check_given_up(Outcome::Failed);
+    check_given_up(Outcome::Answered(vec![NotTaken { index: 0, shard: Some(Arc::from("0")) }]));
+    check_given_up(Outcome::Answered(Vec::new()));
+}
+
+#[test]
+fn the_shards_of_keys_are_asked_for_while_records_wait_for_one_that_is_not_known() {
+    let mut rig = Rig::new(false);
+    rig.add(&["a"]);
+    let first = rig.take().unwrap();
+    assert!(!rig.queue.wants_map());
+    rig.settle(first, &[0]);
+    assert!(rig.queue.wants_map());
+    rig.queue.set_map(ShardMap::new([("0", u128::MAX)].into_iter()));
+    assert!(rig.queue.wants_map(), "they wait for the one that was not known");
+    rig.wait();
+    let again = rig.take().unwrap();
+    rig.settle(again, &[]);
+    assert!(!rig.queue.wants_map());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::server::{Record, number};
 use super::{Kept, LIMIT, Memory, emission, options};
+use crate::kinesis::testing::server_url;
 use crate::kinesis::{Shared, Stream};
 use crate::output::kinesis::KinesisOutput;
 
@@ -26,15 +27,7 @@ struct Real {
 
 impl Real {
     fn start(variable: &str, test: &str, shards: i32) -> Option<Self> {
-        let Ok(address) = std::env::var(variable) else {
-            assert!(
-                std::env::var_os("MILLRACE_REQUIRE_SERVICES").is_none(),
-                "{variable} names no server, and MILLRACE_REQUIRE_SERVICES is set"
-            );
-            eprintln!("SKIPPED {test}: {variable} names no server");
-            return None;
-        };
-        let url = if address.contains("://") { address } else { format!("http://{address}") };
+        let url = server_url(variable, test)?;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let shared = Shared::for_tests(runtime.handle().clone());

@@ -53,7 +53,7 @@ impl Source for Known {
     fn release(
         &self,
         _: &Partition,
-        _: &Position,
+        _: Option<&Position>,
         _: &BTreeMap<String, ViewProgress>,
     ) -> Result<(), Failure> {
         Ok(())

@@ -9,7 +9,7 @@ use aws_sdk_kinesis::types::Record;
 use futures_core::future::BoxFuture;
 use model::position::Partition;
 
-use crate::kinesis::lease::Shard;
+use crate::kinesis::lease::{Shard, Tip};
 use crate::kinesis::{Class, Trouble, position};
 use crate::source::kinesis::calls::{Answer, Calls, Refusal, Start};
 use crate::source::kinesis::lineage::Lineage;
@@ -34,7 +34,7 @@ struct State {
     finished: BTreeSet<String>,
     not_held: BTreeSet<String>,
     ended: Vec<String>,
-    seen: BTreeMap<String, i64>,
+    seen: BTreeMap<String, Tip>,
     /// Iterators of an older age have expired.
     age: u32,
     most: usize,
@@ -142,11 +142,11 @@ impl Fake {
         self.lock().refuse_records.extend(troubles);
     }
 
-    pub(super) fn set_seen(&self, shard: &str, at: i64) {
-        self.lock().seen.insert(shard.to_owned(), at);
+    pub(super) fn set_seen(&self, shard: &str, tip: Tip) {
+        self.lock().seen.insert(shard.to_owned(), tip);
     }
 
-    pub(super) fn seen_at(&self, shard: &str) -> Option<i64> {
+    pub(super) fn seen_at(&self, shard: &str) -> Option<Tip> {
         self.lock().seen.get(shard).copied()
     }
 
@@ -263,11 +263,11 @@ impl Lineage for Fake {
         self.lock().ended.push(partition.to_string());
     }
 
-    fn note_seen(&self, partition: &Partition, at: i64) {
-        self.lock().seen.insert(partition.to_string(), at);
+    fn note_seen(&self, partition: &Partition, tip: Tip) {
+        self.set_seen(partition.as_str(), tip);
     }
 
-    fn seen(&self, partition: &Partition) -> Option<i64> {
+    fn seen(&self, partition: &Partition) -> Option<Tip> {
         self.seen_at(partition.as_str())
     }
 }

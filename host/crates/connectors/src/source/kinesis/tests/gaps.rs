@@ -8,6 +8,7 @@ use model::time::Clock;
 
 use super::fake::at;
 use super::{AMPLE, Rig, lines_until, next, next_events, next_failure};
+use crate::kinesis::lease::Tip;
 use crate::kinesis::position;
 use crate::source::kinesis::gap::OutOfRange;
 
@@ -60,10 +61,16 @@ fn a_gap_is_passed_over_and_counted() {
 #[test]
 fn what_was_read_to_its_tip_may_go() {
     let (rig, first, last) = cut(OutOfRange::Stop);
-    let hours = |hours: u64| rig.clock.now().minus(Duration::from_secs(hours * 3600)).0;
-    rig.fake.set_seen("s-0", hours(25));
+    let seen = |hours: u64, last| {
+        rig.fake
+            .set_seen("s-0", Tip { at: rig.clock.now().minus(Duration::from_secs(hours * 3600)).0, last });
+    };
+    seen(25, Some(first));
     next_failure(&mut rig.reader(&["s-0"], &[("s-0", first)]));
-    rig.fake.set_seen("s-0", hours(23));
+    // A view that stood still while others read on, before this host was started.
+    seen(23, Some(last));
+    next_failure(&mut rig.reader(&["s-0"], &[("s-0", first)]));
+    seen(23, Some(first));
     assert_eq!(lines_until(&mut rig.reader(&["s-0"], &[("s-0", first)]), "s-0", last), ["s-0: three four"]);
     // But somebody else was further then.
     next_failure(&mut rig.reader(&["s-0"], &[("s-0", first)]));

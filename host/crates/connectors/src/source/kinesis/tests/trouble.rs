@@ -56,6 +56,28 @@ fn an_iterator_that_is_not_taken_for_one_is_made_anew() {
     assert_eq!(rig.fake.asked(), ["s-0 Beginning"; 2]);
 }
 
+#[track_caller]
+fn check_told_in_time(code: &str) {
+    let rig = Rig::new(&["s-0"]);
+    rig.fake.refuse_records([coded(code), coded(code)]);
+    rig.fake.put("s-0", "k", b"one");
+    let mut reader = rig.reader(&["s-0"], &[]);
+    assert_eq!(next_events(&mut reader).remove(0).1, "one", "what passes is not worth a word");
+    rig.fake.refuse_records((0..3).map(|_| coded(code)));
+    let failure = next_failure(&mut reader);
+    assert_eq!(failure.disposition, Disposition::Retry);
+    assert!(failure.to_string().contains(code), "{failure}");
+    let last = rig.fake.put("s-0", "k", b"two");
+    lines_until(&mut reader, "s-0", at(&last, 0));
+}
+
+#[test]
+fn what_does_not_pass_is_told() {
+    check_told_in_time("InvalidArgumentException");
+    check_told_in_time("ResourceInUseException");
+    check_told_in_time("SomethingNew");
+}
+
 #[test]
 fn a_clock_that_is_ahead_does_no_harm() {
     let rig = Rig::new(&["s-0"]);

@@ -1,0 +1,16 @@
+//! Servers of others that speak Kinesis' protocol, for tests.
+
+/// The address of the server that an environment variable names, as `host:port` or as a URL. `None` says that this test
+/// is skipped; fails where none may be.
+#[track_caller]
+pub(crate) fn server_url(variable: &str, test: &str) -> Option<String> {
+    let Ok(address) = std::env::var(variable) else {
+        assert!(
+            std::env::var_os("MILLRACE_REQUIRE_SERVICES").is_none(),
+            "{variable} names no server, and MILLRACE_REQUIRE_SERVICES is set"
+        );
+        eprintln!("SKIPPED {test}: {variable} names no server");
+        return None;
+    };
+    Some(if address.contains("://") { address } else { format!("http://{address}") })
+}
