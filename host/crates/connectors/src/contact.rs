@@ -53,7 +53,9 @@ impl Contact {
     /// Somebody has answered.
     pub fn back(&self) {
         let inner = &self.inner;
-        let Some((since, _)) = inner.away.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some((since, _)) = inner.away.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
         let seconds = since.elapsed().as_secs();
         tracing::info!(connection = inner.connection, seconds, "{} is back", inner.product);
         (inner.hook)(&inner.connection, None);

@@ -215,10 +215,8 @@ impl Ledgers {
         let Some(entry) = views.get_mut(view) else { return Ok(()) };
         for (partition, to) in to {
             if let Some(progress) = entry.progress.get_mut(partition) {
-                *progress = Progress {
-                    applied: progress.applied.min(*to),
-                    durable: progress.durable.min(*to),
-                };
+                *progress =
+                    Progress { applied: progress.applied.min(*to), durable: progress.durable.min(*to) };
             }
         }
         Ok(())
