@@ -76,11 +76,16 @@ fn by_kinesis(stage: &Stage, modules: &Path, events: u64, round: u32) -> anyhow:
     let child = Killed(child);
     let started = Instant::now();
     while !is_ready(([127, 0, 0, 1], port).into()) {
-        ensure!(started.elapsed() < Duration::from_secs(60), "the host did not become ready:\n{}", said(&folder.join("host.log")));
+        ensure!(
+            started.elapsed() < Duration::from_secs(60),
+            "the host did not become ready:\n{}",
+            said(&folder.join("host.log"))
+        );
         std::thread::park_timeout(Duration::from_millis(5));
     }
     // What the start costs has nothing to do with records; those that came meanwhile are few.
-    let (before, done) = (Usage::of(child.0.id()).seconds, produced(port, "millrace_kinesis_put_records_total")?);
+    let (before, done) =
+        (Usage::of(child.0.id()).seconds, produced(port, "millrace_kinesis_put_records_total")?);
     wait_for(port, "millrace_kinesis_put_records_total", events)?;
     Ok((Usage::of(child.0.id()).seconds - before) / count(events - done.min(events - 1)) * 1e6)
 }
@@ -129,7 +134,8 @@ fn wait_for(port: u16, series: &str, events: u64) -> anyhow::Result<()> {
 fn produced(port: u16, series: &str) -> anyhow::Result<u64> {
     let (_, body) = Client::connect(([127, 0, 0, 1], port).into())?.get("/metrics")?;
     let text = String::from_utf8_lossy(&body).into_owned();
-    let values = text.lines().filter(|line| line.starts_with(series)).filter_map(|line| line.rsplit(' ').next());
+    let values =
+        text.lines().filter(|line| line.starts_with(series)).filter_map(|line| line.rsplit(' ').next());
     Ok(values.filter_map(|value| value.parse::<u64>().ok()).sum())
 }
 

@@ -39,7 +39,8 @@ const KNOWN_BYTES: usize = 64 << 20;
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let program = bench.kafka.redis_server.as_ref();
     let rounds = if bench.quick { 1 } else { bench.kafka.rounds };
-    let (mut plain, mut claimed, mut compared, mut whole) = (Sums::default(), Sums::default(), Sums::default(), Sums::default());
+    let (mut plain, mut claimed, mut compared, mut whole) =
+        (Sums::default(), Sums::default(), Sums::default(), Sums::default());
     for round in 0..rounds {
         let folder = folder()?;
         let server = RedisServer::start(program, &folder.path().join("store"), None)?;
@@ -53,26 +54,34 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         let server = RedisServer::start(program, &folder.path().join("whole"), None)?;
         whole.add("file → WASM → Redis", round, whole_path(bench, &server, folder.path())?);
     }
-    let (plain, claimed, compared, whole) = (plain.middle(), claimed.middle(), compared.middle(), whole.middle());
+    let (plain, claimed, compared, whole) =
+        (plain.middle(), claimed.middle(), compared.middle(), whole.middle());
     let limit = format!("plain client: {:.0} rows/s, {:.2} µs of Redis a row", plain.rate, plain.redis);
     let against = |name: &str, run: &Run, times| {
         let name = format!("{name}: rows/s");
-        [
-            Figure::times_at_least(name, run.rate, "rows/s", limit.clone(), plain.rate, times),
-        ]
+        [Figure::times_at_least(name, run.rate, "rows/s", limit.clone(), plain.rate, times)]
     };
     let mut figures = vec![Figure::plain("plain pipelined client: rows/s", plain.rate, "rows/s", "")];
     figures.extend(against("file → WASM → Redis, the only writer", &whole, 0.8));
     figures.extend(against("store alone, the only writer", &claimed, 0.8));
     figures.extend(against("store alone, every row compared", &compared, 0.45));
-    for (name, run) in [("plain client", &plain), ("claimed", &claimed), ("compared", &compared), ("whole path", &whole)] {
+    for (name, run) in
+        [("plain client", &plain), ("claimed", &claimed), ("compared", &compared), ("whole path", &whole)]
+    {
         let beside = format!("and {:.2} µs of this side", run.own);
         figures.push(Figure::plain(format!("CPU of Redis a row, {name}"), run.redis, "µs", beside));
     }
     if let Some(python) = &bench.kafka.feast_python {
         let theirs = feast(bench, python)?;
         let against = format!("Feast's writer, 1,000 rows a call: {theirs:.0} rows/s");
-        figures.push(Figure::times_at_least("file → WASM → Redis against Feast", whole.rate, "rows/s", against, theirs, 10.0));
+        figures.push(Figure::times_at_least(
+            "file → WASM → Redis against Feast",
+            whole.rate,
+            "rows/s",
+            against,
+            theirs,
+            10.0,
+        ));
     }
     figures.extend(read(bench)?);
     Ok(figures)
@@ -96,7 +105,9 @@ struct Sums(Vec<Run>);
 impl Sums {
     fn add(&mut self, name: &str, round: u32, run: Run) {
         let Run { rate, redis, own } = run;
-        anstream::eprintln!("  {name:<22} {round} {rate:>9.0} rows/s  redis {redis:.2} µs  own {own:.2} µs a row");
+        anstream::eprintln!(
+            "  {name:<22} {round} {rate:>9.0} rows/s  redis {redis:.2} µs  own {own:.2} µs a row"
+        );
         self.0.push(run);
     }
 
@@ -243,8 +254,16 @@ fn read(bench: &Bench) -> anyhow::Result<[Figure; 2]> {
     let server = RedisServer::start(bench.kafka.redis_server.as_ref(), folder.path(), Some(1))?;
     let Reads { rate, busy, worst } = reads(bench, &settings(&server))?;
     Ok([
-        Figure::at_least("read of one entity through Redis, host on one core, 8 connections", rate, "/s", 10_000.0)
-            .against(format!("Feast, Redis {}/s; the core was {:.0} % busy", super::read::FEAST, busy * 100.0), super::read::FEAST),
+        Figure::at_least(
+            "read of one entity through Redis, host on one core, 8 connections",
+            rate,
+            "/s",
+            10_000.0,
+        )
+        .against(
+            format!("Feast, Redis {}/s; the core was {:.0} % busy", super::read::FEAST, busy * 100.0),
+            super::read::FEAST,
+        ),
         Figure::at_most("read of one entity through Redis, p99", worst, "ms", 2.0),
     ])
 }

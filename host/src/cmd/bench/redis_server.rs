@@ -19,7 +19,11 @@ pub(super) struct RedisServer {
 
 impl RedisServer {
     /// Starts one in `folder`; `program`: where it is, if not on `PATH`; `core`: the only processor that it may use.
-    pub(super) fn start(program: Option<&PathBuf>, folder: &Path, core: Option<usize>) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        program: Option<&PathBuf>,
+        folder: &Path,
+        core: Option<usize>,
+    ) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
         let port = free_port()?;
         let log = folder.join("redis.log");

@@ -175,11 +175,19 @@ fn run(stage: &Stage, topics: &Topics, side: &Side, number: &str) -> anyhow::Res
         Side::L1 { header } => relay(stage, &output, topics, &relay_args(true, *header))?,
         Side::L2 => relay(stage, &output, topics, &[])?,
         Side::L2Redis => {
-            let server = redis.get_or_insert(RedisServer::start(program, &stage.empty(&format!("r-{output}"))?, None)?);
+            let server = redis.get_or_insert(RedisServer::start(
+                program,
+                &stage.empty(&format!("r-{output}"))?,
+                None,
+            )?);
             relay(stage, &output, topics, &["--redis", &server.address])?
         }
         Side::Redis => {
-            let server = redis.get_or_insert(RedisServer::start(program, &stage.empty(&format!("r-{output}"))?, None)?);
+            let server = redis.get_or_insert(RedisServer::start(
+                program,
+                &stage.empty(&format!("r-{output}"))?,
+                None,
+            )?);
             let store = views::Store::Redis { address: &server.address };
             views::start(stage, &output, store, &topics.few, &output)?.0
         }

@@ -61,13 +61,7 @@ pub(in crate::cmd::bench) fn wait_until_ready(running: &mut Running, port: u16) 
     Ok(())
 }
 
-fn write(
-    folder: &Path,
-    stage: &Stage,
-    store: Store<'_>,
-    input: &str,
-    output: &str,
-) -> anyhow::Result<()> {
+fn write(folder: &Path, stage: &Stage, store: Store<'_>, input: &str, output: &str) -> anyhow::Result<()> {
     let store = match store {
         Store::Redis { address } => format!(
             "  cache:\n    redis: {{ addresses: \"{address}\" }}\nonline_store:\n  redis: {{ connection: cache }}\n"

@@ -349,7 +349,8 @@ fn a_full_log_refuses_until_something_is_released() {
     assert_eq!(error.to_string(), "the log of source `ads` is full: its views have to catch up first");
     assert!(log.unreleased_bytes() >= 4_000, "{}", log.unreleased_bytes());
     let partition = Partition::new("0");
-    log.release(&partition, Some(&Position::from_u64(accepted / 2)), &std::collections::BTreeMap::new()).unwrap();
+    log.release(&partition, Some(&Position::from_u64(accepted / 2)), &std::collections::BTreeMap::new())
+        .unwrap();
     assert!(log.unreleased_bytes() < 4_000);
     push(&log, &["more"]).unwrap();
     log.release(&partition, Some(&Position::from_u64(accepted)), &std::collections::BTreeMap::new()).unwrap();
