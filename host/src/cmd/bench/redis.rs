@@ -39,30 +39,38 @@ const KNOWN_BYTES: usize = 64 << 20;
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let program = bench.kafka.redis_server.as_ref();
     let rounds = if bench.quick { 1 } else { bench.kafka.rounds };
-    let (mut plain, mut claimed, mut compared, mut whole) =
-        (Sums::default(), Sums::default(), Sums::default(), Sums::default());
+    let [mut plain, mut in_turn, mut claimed, mut compared, mut whole, mut four] =
+        [const { Sums(Vec::new()) }; 6];
     for round in 0..rounds {
         let folder = folder()?;
         let server = RedisServer::start(program, &folder.path().join("store"), None)?;
         claimed.add("store, claimed", round, store(bench, &server, folder.path(), KNOWN_BYTES)?);
         // The very bytes that the store has written, written again.
-        plain.add("plain client", round, by_hand(bench, &server)?);
+        plain.add("plain client", round, by_hand(bench, &server, 2)?);
+        in_turn.add("plain, one at a time", round, by_hand(bench, &server, 1)?);
         drop(server);
         let server = RedisServer::start(program, &folder.path().join("again"), None)?;
         compared.add("store, compared", round, store(bench, &server, folder.path(), 0)?);
         drop(server);
         let server = RedisServer::start(program, &folder.path().join("whole"), None)?;
-        whole.add("file → WASM → Redis", round, whole_path(bench, &server, folder.path())?);
+        whole.add("file → WASM → Redis", round, whole_path(bench, &server, folder.path(), 1)?);
+        drop(server);
+        let server = RedisServer::start(program, &folder.path().join("four"), None)?;
+        four.add("the same, four views", round, whole_path(bench, &server, folder.path(), 4)?);
     }
-    let (plain, claimed, compared, whole) =
-        (plain.middle(), claimed.middle(), compared.middle(), whole.middle());
+    let [plain, in_turn, claimed, compared, whole, four] =
+        [plain, in_turn, claimed, compared, whole, four].map(|side| side.middle());
     let limit = format!("plain client: {:.0} rows/s, {:.2} µs of Redis a row", plain.rate, plain.redis);
     let against = |name: &str, run: &Run, times| {
         let name = format!("{name}: rows/s");
         [Figure::times_at_least(name, run.rate, "rows/s", limit.clone(), plain.rate, times)]
     };
-    let mut figures = vec![Figure::plain("plain pipelined client: rows/s", plain.rate, "rows/s", "")];
-    figures.extend(against("file → WASM → Redis, the only writer", &whole, 0.8));
+    let mut figures = vec![
+        Figure::plain("plain client, two pipelines under way: rows/s", plain.rate, "rows/s", ""),
+        Figure::plain("plain client, one pipeline at a time: rows/s", in_turn.rate, "rows/s", ""),
+    ];
+    figures.extend(against("file → WASM → Redis, one view and file, the only writer", &whole, 0.8));
+    figures.extend(against("file → WASM → Redis, four views and files, the only writer", &four, 0.8));
     figures.extend(against("store alone, the only writer", &claimed, 0.8));
     figures.extend(against("store alone, every row compared", &compared, 0.45));
     for (name, run) in
@@ -99,7 +107,6 @@ struct Run {
 }
 
 /// One side's rounds.
-#[derive(Default)]
 struct Sums(Vec<Run>);
 
 impl Sums {
@@ -123,11 +130,9 @@ fn timed(server: &RedisServer, rows: f64, work: impl FnOnce() -> anyhow::Result<
     work()?;
     let elapsed = started.elapsed().as_secs_f64();
     let a_row = |seconds: f64| seconds * 1e6 / rows;
-    Ok(Run {
-        rate: rows / elapsed,
-        redis: a_row(server.processor_seconds() - redis),
-        own: a_row(own_seconds() - own),
-    })
+    let redis = server.processor_seconds() - redis;
+    // The server is this process's child, so what it has used counts as this process's too.
+    Ok(Run { rate: rows / elapsed, redis: a_row(redis), own: a_row(own_seconds() - own - redis) })
 }
 
 fn own_seconds() -> f64 {
@@ -182,7 +187,7 @@ fn store(bench: &Bench, server: &RedisServer, folder: &Path, memory: usize) -> a
 }
 
 /// What is there is written again by a plain client, as often as it takes.
-fn by_hand(bench: &Bench, server: &RedisServer) -> anyhow::Result<Run> {
+fn by_hand(bench: &Bench, server: &RedisServer, under_way: usize) -> anyhow::Result<Run> {
     let runtime = Runtime::new()?;
     let shared = Shared::for_tests(runtime.handle().clone());
     let rows = Pipelines::stored(&connection(server), &shared, 50_000)?;
@@ -190,26 +195,47 @@ fn by_hand(bench: &Bench, server: &RedisServer) -> anyhow::Result<Run> {
     let rounds = (bench.scaled(1_000_000) / u64::try_from(rows.rows())?).max(1);
     let written = count(rounds * u64::try_from(rows.rows())?);
     timed(server, written, || {
-        (0..rounds).try_for_each(|_| rows.write(&connection(server), &shared, 2).map(drop))?;
+        (0..rounds).try_for_each(|_| rows.write(&connection(server), &shared, under_way).map(drop))?;
         Ok(())
     })
 }
 
-/// From the moment that the file appears until its last row is acknowledged.
-fn whole_path(bench: &Bench, server: &RedisServer, folder: &Path) -> anyhow::Result<Run> {
-    let events = bench.scaled(2_000_000).max(10_000);
+/// From the moment that the files appear until the last row is acknowledged: a view for each file, so many of them.
+fn whole_path(bench: &Bench, server: &RedisServer, folder: &Path, views: u64) -> anyhow::Result<Run> {
+    let each = bench.scaled(2_000_000).max(10_000) / views;
     let path = folder.join("events.ndjson");
-    write_events(&path, events)?;
-    let service = Service::start(None, |views| {
-        fs::write(views.with_file_name("host.yaml"), settings(server))?;
-        fs::write(views.join("ads.yaml"), ad_view("file: { path: events.ndjson, follow: true }", None))?;
-        fs::write(views.join("user_impression_counts.wasm"), bench.guests.bytes("ad_impressions")?)?;
+    write_events(&path, each)?;
+    let service = Service::start(None, |folder| {
+        fs::write(folder.with_file_name("host.yaml"), settings(server))?;
+        let documents = (0..views).map(|number| {
+            let from = format!("file: {{ path: events-{number}.ndjson, follow: true }}");
+            let view = ad_view(&from, None)
+                .replace("ad_impressions", &format!("ad_impressions_{number}"))
+                .replace("name: user_impression_counts", &format!("name: user_impression_counts_{number}"));
+            // All are about the same entity, which is declared once.
+            if number == 0 {
+                view
+            } else {
+                view.split_once("---\n").map_or_else(String::new, |(_, rest)| rest.to_owned())
+            }
+        });
+        fs::write(folder.join("ads.yaml"), documents.collect::<Vec<_>>().join("---\n"))?;
+        fs::write(folder.join("user_impression_counts.wasm"), bench.guests.bytes("ad_impressions")?)?;
         Ok(())
     })?;
+    for number in 0..views {
+        fs::copy(&path, service.path(&format!("copy-{number}")))?;
+    }
+    let events = each * views;
     let (redis, own, started) = (server.processor_seconds(), service.processor_seconds()?, Instant::now());
-    fs::rename(path, service.path("events.ndjson"))?;
+    for number in 0..views {
+        fs::rename(
+            service.path(&format!("copy-{number}")),
+            service.path(&format!("events-{number}.ndjson")),
+        )?;
+    }
     loop {
-        let done = service.views()?.first().and_then(|view| view["rows_out"].as_u64()).unwrap_or(0);
+        let done: u64 = service.views()?.iter().filter_map(|view| view["rows_out"].as_u64()).sum();
         if done >= events {
             break;
         }
