@@ -126,6 +126,7 @@ fn rows_arrive_with_their_versions_and_a_repeat_changes_nothing() {
     let online = |place: &Place, partition: &str| {
         place.store.view("v").unwrap().online.get(&Partition::new(partition)).copied()
     };
+    to.runtime.block_on(to.store.checkpoint()).unwrap();
     assert_eq!(online(&to, "a"), online(&from, "a"), "how far the view is, is said last");
     // What is older than the deletion stays away.
     to.write(&view, "a", 1, &[(2, 11, 200)]);

@@ -74,10 +74,8 @@ impl Stretch {
                 continue;
             }
             // The record of the position itself is done in part.
-            let skip = match after.map(position::parse) {
-                Some(Some(position::ShardPosition::Record { sub, .. }))
-                    if after.is_some_and(|after| first <= *after) =>
-                {
+            let skip = match after.filter(|after| first <= **after).map(position::parse) {
+                Some(Some(position::ShardPosition::Record { sub, .. })) => {
                     usize::try_from(sub).map_or(usize::MAX, |sub| sub.saturating_add(1))
                 }
                 _ => 0,
