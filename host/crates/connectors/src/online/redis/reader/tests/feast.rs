@@ -306,9 +306,27 @@ fn a_stock_client_reads_our_rows_and_writes_its_own() {
         let found = |rig: &Rig| rig.get_all(vec![lookup.clone()]).unwrap()[0][0].clone().unwrap();
         let (theirs, ours) = (found(&rig), found(&same));
         for ((feature, theirs), ours) in row.view.features.iter().zip(&theirs.values).zip(&ours.values) {
+            let (theirs, ours) = (in_order(theirs.clone()), in_order(ours.clone()));
             assert_eq!(theirs, ours, "{}: {}", feature.name, feature.data_type);
         }
         assert_eq!(theirs.version, RowVersion::from(Version::of_feast(batch.event_times[0])));
+    }
+}
+
+/// With the entries of maps, which protobuf in Python writes in any order, in one order.
+fn in_order(value: Value) -> Value {
+    match value {
+        Value::Map(entries) => {
+            let mut entries: Vec<_> =
+                entries.into_iter().map(|(key, value)| (in_order(key), in_order(value))).collect();
+            entries.sort_by_key(|(key, _)| format!("{key:?}"));
+            Value::Map(entries)
+        }
+        Value::List(items) => Value::List(items.into_iter().map(in_order).collect()),
+        Value::Struct(fields) => {
+            Value::Struct(fields.into_iter().map(|(name, value)| (name, in_order(value))).collect())
+        }
+        other => other,
     }
 }
 
