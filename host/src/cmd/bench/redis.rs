@@ -209,7 +209,9 @@ fn whole_path(bench: &Bench, server: &RedisServer, folder: &Path, views: u64) ->
         fs::write(folder.with_file_name("host.yaml"), settings(server))?;
         let documents = (0..views).map(|number| {
             let from = format!("file: {{ path: events-{number}.ndjson, follow: true }}");
+            // Keys that expire cost Redis more, also those of the plain client, which has none.
             let view = ad_view(&from, None)
+                .replace("\n  ttl: 36500d", "")
                 .replace("ad_impressions", &format!("ad_impressions_{number}"))
                 .replace("name: user_impression_counts", &format!("name: user_impression_counts_{number}"));
             // All are about the same entity, which is declared once.
