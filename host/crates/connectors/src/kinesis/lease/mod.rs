@@ -24,7 +24,9 @@
 //!
 //! *A table that forgets*, as Redis may when it is restarted or a replica takes over, costs nothing while its hosts live:
 //! each writes again what it has, from memory, and nobody takes what the table does not know before its owner had the time
-//! to do so. A new host looks a few beats before it takes what has no row.
+//! to do so. A new host looks a few beats before it takes what has no row. What a table forgets before everybody has seen
+//! it, within a beat after a shard was taken for the first time, nobody misses: then two may work with the shard until the
+//! first of them looks again, a beat later. Rows are versioned, and records repeat.
 //!
 //! *Order.* A shard is finished when it is released through its end. Its children, whoever has them, may be read from then on
 //! ([`Leases::may_read`]). The stream forgets shards, and so does the table, a while later.

@@ -99,7 +99,11 @@ impl World {
             Step::Round(host) => self.round(host % count),
             Step::Crash(host) => self.hosts[host % count] = self.bear(),
             Step::Leave(host) => self.hosts[host % count].state.leaving = true,
-            Step::Forget => self.rows.clear(),
+            // What not everybody has seen, nobody can miss: see the essay of the module.
+            Step::Forget => {
+                (0..count).for_each(|host| self.round(host));
+                self.rows.clear();
+            }
             Step::Join => {
                 let host = self.bear();
                 self.hosts.push(host);
