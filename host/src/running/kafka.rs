@@ -11,18 +11,17 @@ use prometheus_client::registry::Registry;
 use serve::{Health, Trouble};
 use spec::plan::{self, ConnectionPlan, KafkaConnectionPlan};
 
-use super::contact::{subject, unknown};
+use super::contact::{Connections, subject};
 
 /// What sources, outputs and dead letters of a host need to reach Kafka.
 pub(crate) struct Kafka {
     /// Metrics, and what is known of each cluster.
     pub(super) shared: Shared,
-    connections: BTreeMap<String, Connection>,
+    pub(super) connections: Connections<Connection>,
     /// One for each connection that outputs use: what is known of a cluster lasts as long as somebody listens.
     watches: Mutex<BTreeMap<String, Watch>>,
     /// This host's name among hosts.
     pub(super) instance: String,
-    health: Arc<Health>,
 }
 
 impl Kafka {
@@ -33,9 +32,7 @@ impl Kafka {
         registry: &mut Registry,
         health: &Arc<Health>,
     ) -> Self {
-        let connections = connections(plans);
-        // Without a connection there will never be anything to count.
-        let metrics = if connections.is_empty() { &mut Registry::default() } else { registry };
+        let connections = Connections::new(connections(plans), health);
         let hearing = Arc::clone(health);
         let hook = Arc::new(move |connection: &str, state: &BrokerState| match state {
             BrokerState::Away(reason) => {
@@ -47,13 +44,13 @@ impl Kafka {
             }
             BrokerState::Back => hearing.clear(Trouble::DependencyAway, &subject(connection)),
         });
-        let shared = Shared::new(KafkaMetrics::register(metrics), hook);
-        Self { shared, connections, watches: Mutex::default(), instance, health: Arc::clone(health) }
+        let shared = Shared::new(connections.register(registry, KafkaMetrics::register), hook);
+        Self { shared, connections, watches: Mutex::default(), instance }
     }
 
     /// The connection of that name.
     pub(super) fn connection(&self, name: &str) -> Result<Connection, Failure> {
-        self.connections.get(name).cloned().ok_or_else(|| unknown(name))
+        self.connections.get(name)
     }
 
     /// Why nothing works through a connection now, if that is known. Asks nobody.
@@ -62,13 +59,6 @@ impl Kafka {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         let watch = watches.entry(name.to_owned()).or_insert_with(|| self.shared.watch(&connection));
         Ok(watch.trouble())
-    }
-
-    /// A connection that nothing uses any more is nobody's trouble, and nobody would hear that it is back.
-    pub(super) fn forget_unused(&self, used: &[&str]) {
-        for name in self.connections.keys().filter(|name| !used.contains(&name.as_str())) {
-            self.health.clear(Trouble::DependencyAway, &subject(name));
-        }
     }
 }
 
@@ -141,9 +131,9 @@ mod tests {
         let health = Arc::new(Health::new());
         let kafka = Kafka::new(&plan(), "0011223344556677".to_owned(), &mut Registry::default(), &health);
         health.raise(Trouble::DependencyAway, &subject("main"), "no broker answers");
-        kafka.forget_unused(&["main"]);
+        kafka.connections.forget_unused(&["main"]);
         assert_eq!(health.troubles().len(), 1);
-        kafka.forget_unused(&[]);
+        kafka.connections.forget_unused(&[]);
         assert!(health.troubles().is_empty());
         assert!(kafka.connection("other").unwrap_err().to_string().contains("host.yaml has none"));
     }

@@ -8,18 +8,17 @@ use std::sync::Arc;
 use connectors::kinesis::{Connection, KinesisMetrics, Shared, Stream};
 use model::error::Failure;
 use prometheus_client::registry::Registry;
-use serve::{Health, Trouble};
+use serve::Health;
 use spec::plan::{ConnectionPlan, KinesisConnectionPlan, StreamPlan};
 use tokio::runtime::Handle;
 
-use super::contact::{hook, subject, unknown};
+use super::contact::{Connections, hook};
 
 /// What sources and outputs of a host need to reach Kinesis.
 pub(crate) struct Kinesis {
     /// Runtime, metrics, and what is known of each connection.
     pub(super) shared: Shared,
-    connections: BTreeMap<String, Connection>,
-    health: Arc<Health>,
+    pub(super) connections: Connections<Connection>,
 }
 
 impl Kinesis {
@@ -30,16 +29,18 @@ impl Kinesis {
         registry: &mut Registry,
         health: &Arc<Health>,
     ) -> Self {
-        let connections = connections(plans);
-        // Without a connection there will never be anything to count.
-        let metrics = if connections.is_empty() { &mut Registry::default() } else { registry };
-        let shared = Shared::new(runtime, KinesisMetrics::register(metrics), hook(health, "Kinesis"));
-        Self { shared, connections, health: Arc::clone(health) }
+        let connections = Connections::new(connections(plans), health);
+        let shared = Shared::new(
+            runtime,
+            connections.register(registry, KinesisMetrics::register),
+            hook(health, "Kinesis"),
+        );
+        Self { shared, connections }
     }
 
     /// The connection of that name.
     pub(super) fn connection(&self, name: &str) -> Result<Connection, Failure> {
-        self.connections.get(name).cloned().ok_or_else(|| unknown(name))
+        self.connections.get(name)
     }
 
     /// Why nothing works through a connection now, if that is known. Asks nobody.
@@ -48,13 +49,6 @@ impl Kinesis {
         Ok(contact
             .trouble()
             .map(|reason| Failure::retry(format!("reach Kinesis at connection `{name}`: {reason}"))))
-    }
-
-    /// A connection that nothing uses any more is nobody's trouble, and nobody would hear that it is back.
-    pub(super) fn forget_unused(&self, used: &[&str]) {
-        for name in self.connections.keys().filter(|name| !used.contains(&name.as_str())) {
-            self.health.clear(Trouble::DependencyAway, &subject(name));
-        }
     }
 }
 

@@ -5,10 +5,8 @@
 
 use connectors::online::embedded::EmbeddedStore;
 use model::error::Failure;
-use model::online::{GenerationEntry, Ledger, Starts};
+use model::online::{Ledger, Starts};
 use model::position::{Partition, Position};
-use model::source::Positions;
-use model::view::{Digest, Generation};
 use spec::plan::{StorePlan, ViewPlan};
 
 /// The name under which the ledger remembers where the rows of a view are: the store is the name of a partition.
@@ -33,9 +31,7 @@ pub(crate) fn note(ledger: &dyn Ledger, view: &str, store: &StorePlan) -> Result
     let notes = ledger.view(&name(view))?.started;
     let newest = notes.values().flatten().filter_map(Position::as_u64).max().unwrap_or(0);
     let to = Starts::from([(Partition::new(store.to_string()), Some(Position::from_u64(newest + 1)))]);
-    // The ledger wants a generation; nothing is ever transformed under this name.
-    let generation = Generation { number: 1, digest: Digest([0; 32]) };
-    ledger.rewind(&name(view), &to, &GenerationEntry { generation, after: Positions::new() }, 0)
+    ledger.note(&name(view), &to, 0)
 }
 
 /// Refuses a view whose rows are in another store than its file says. Changes nothing.

@@ -8,18 +8,17 @@ use std::sync::Arc;
 use connectors::redis::{Connection, Mode, RedisMetrics, Shared, Tls};
 use model::error::Failure;
 use prometheus_client::registry::Registry;
-use serve::{Health, Trouble};
+use serve::Health;
 use spec::plan::{ConnectionPlan, RedisConnectionPlan, RedisMode};
 use tokio::runtime::Handle;
 
-use super::contact::{hook, subject, unknown};
+use super::contact::{Connections, hook};
 
 /// What stores and leases of a host need to reach Redis.
 pub(crate) struct Redis {
     /// Runtime, metrics, and what is known of each connection.
     pub(super) shared: Shared,
-    connections: BTreeMap<String, Connection>,
-    health: Arc<Health>,
+    pub(super) connections: Connections<Connection>,
 }
 
 impl Redis {
@@ -30,23 +29,18 @@ impl Redis {
         registry: &mut Registry,
         health: &Arc<Health>,
     ) -> Self {
-        let connections = connections(plans);
-        // Without a connection there will never be anything to count.
-        let metrics = if connections.is_empty() { &mut Registry::default() } else { registry };
-        let shared = Shared::new(runtime, RedisMetrics::register(metrics), hook(health, "Redis"));
-        Self { shared, connections, health: Arc::clone(health) }
+        let connections = Connections::new(connections(plans), health);
+        let shared = Shared::new(
+            runtime,
+            connections.register(registry, RedisMetrics::register),
+            hook(health, "Redis"),
+        );
+        Self { shared, connections }
     }
 
     /// The connection of that name.
     pub(super) fn connection(&self, name: &str) -> Result<Connection, Failure> {
-        self.connections.get(name).cloned().ok_or_else(|| unknown(name))
-    }
-
-    /// A connection that nothing uses any more is nobody's trouble, and nobody would hear that it is back.
-    pub(super) fn forget_unused(&self, used: &[&str]) {
-        for name in self.connections.keys().filter(|name| !used.contains(&name.as_str())) {
-            self.health.clear(Trouble::DependencyAway, &subject(name));
-        }
+        self.connections.get(name)
     }
 }
 

@@ -8,9 +8,10 @@ use connectors::codec::json::JsonFormat;
 use connectors::codec::raw::RawFormat;
 use connectors::kafka::{Group, GroupProtocol};
 use connectors::kinesis::lease::{LeasePlace, Leases};
+use connectors::source::OutOfRange;
 use connectors::source::file::{FileOptions, FileSource};
-use connectors::source::kafka::{KafkaSource, KafkaSourceOptions, OutOfRange};
-use connectors::source::kinesis::{KinesisSource, KinesisSourceOptions, OutOfRange as KinesisOutOfRange};
+use connectors::source::kafka::{KafkaSource, KafkaSourceOptions};
+use connectors::source::kinesis::{KinesisSource, KinesisSourceOptions};
 use connectors::source::push::{PushLog, PushOptions};
 use model::codec::{Format, metadata};
 use model::error::Failure;
@@ -192,6 +193,14 @@ pub(super) fn takes_headers(description: &Description) -> bool {
     description.input.iter().any(|field| field.name == metadata::HEADERS)
 }
 
+fn out_of_range(plan: plan::OutOfRange) -> OutOfRange {
+    match plan {
+        plan::OutOfRange::Stop => OutOfRange::Stop,
+        plan::OutOfRange::Earliest => OutOfRange::Earliest,
+        plan::OutOfRange::Latest => OutOfRange::Latest,
+    }
+}
+
 fn kafka_options(
     parts: &Parts,
     plan: &SourcePlan,
@@ -208,11 +217,7 @@ fn kafka_options(
             plan::GroupProtocol::Consumer => GroupProtocol::Consumer,
         },
         instance: parts.kafka.instance.clone(),
-        out_of_range: match kafka.out_of_range {
-            plan::OutOfRange::Stop => OutOfRange::Stop,
-            plan::OutOfRange::Earliest => OutOfRange::Earliest,
-            plan::OutOfRange::Latest => OutOfRange::Latest,
-        },
+        out_of_range: out_of_range(kafka.out_of_range),
         with_headers,
         options: kafka.options.clone(),
         commit_interval: COMMIT_INTERVAL,
@@ -240,11 +245,7 @@ fn kinesis_options(
             },
         },
         instance: parts.instance.clone(),
-        out_of_range: match kinesis.out_of_range {
-            plan::OutOfRange::Stop => KinesisOutOfRange::Stop,
-            plan::OutOfRange::Earliest => KinesisOutOfRange::Earliest,
-            plan::OutOfRange::Latest => KinesisOutOfRange::Latest,
-        },
+        out_of_range: out_of_range(kinesis.out_of_range),
         lease_duration: LEASE_DURATION,
         clock: Arc::clone(&parts.clock),
         shared: parts.kinesis.shared.clone(),

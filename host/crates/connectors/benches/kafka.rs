@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use connectors::kafka::limit::{Cluster, Load, generate};
 use connectors::kafka::{Connection, Shared};
-use connectors::source::kafka::{OutOfRange, TopicSet, TopicSetOptions};
+use connectors::source::OutOfRange;
+use connectors::source::kafka::{TopicSet, TopicSetOptions};
 use model::position::{Partition, Position};
 use model::source::{BatchBudget, Positions, ReadEvent};
 use rdkafka::consumer::{BaseConsumer, Consumer};

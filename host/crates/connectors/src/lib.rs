@@ -9,6 +9,8 @@ pub mod dead_letter;
 pub mod finding;
 pub mod kafka;
 pub mod kinesis;
+mod labels;
+mod names;
 pub mod online;
 pub mod output;
 pub mod redis;

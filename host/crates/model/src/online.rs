@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::position::{Partition, Position, RowVersion};
 use crate::source::Positions;
 use crate::value::Value;
-use crate::view::{Generation, ViewShape};
+use crate::view::{Digest, Generation, ViewShape};
 
 use std::sync::Arc;
 
@@ -140,4 +140,12 @@ pub trait Ledger: Send + Sync {
         generation: &GenerationEntry,
         epoch: u32,
     ) -> Result<(), Failure>;
+
+    /// Notes positions under a name beside a view's, such as `<view>#store`, in the place of those that it had in these
+    /// partitions. Durable on return.
+    fn note(&self, name: &str, to: &Starts, epoch: u32) -> Result<(), Failure> {
+        // A rewind wants a generation; nothing is ever transformed under such a name.
+        let generation = Generation { number: 1, digest: Digest([0; 32]) };
+        self.rewind(name, to, &GenerationEntry { generation, after: Positions::new() }, epoch)
+    }
 }

@@ -11,8 +11,8 @@ use std::fmt;
 use model::error::{Disposition, Failure};
 use model::online::{GenerationEntry, Ledger, Starts, ViewLedger};
 use model::position::{Partition, Position};
-use model::source::{Kept, Point, Positions, Source};
-use model::view::{Digest, Generation};
+use model::source::{Kept, Point, Source};
+use model::view::Digest;
 
 use crate::generations;
 use crate::progress::Marks;
@@ -114,9 +114,7 @@ fn lost_name(view: &str) -> String {
 
 /// Notes that a view's rows were lost in these partitions, see [`lost_name`]. Durable on return.
 pub(crate) fn note_lost(ledger: &dyn Ledger, view: &str, partitions: &Starts) -> Result<(), Failure> {
-    // The ledger wants a generation; nothing is ever transformed under this name.
-    let generation = Generation { number: 1, digest: Digest([0; 32]) };
-    ledger.rewind(&lost_name(view), partitions, &GenerationEntry { generation, after: Positions::new() }, 0)
+    ledger.note(&lost_name(view), partitions, 0)
 }
 
 /// The name under which the ledger remembers which source a view reads: its positions belong to that source.

@@ -157,9 +157,9 @@ impl Running {
         if let DeadLetterPlan::Kafka { connection, .. } = &self.parts.settings.dead_letter {
             used.push(connection);
         }
-        self.parts.kafka.forget_unused(&used);
-        self.parts.kinesis.forget_unused(&used);
-        self.parts.redis.forget_unused(&used);
+        self.parts.kafka.connections.forget_unused(&used);
+        self.parts.kinesis.connections.forget_unused(&used);
+        self.parts.redis.connections.forget_unused(&used);
     }
 
     fn prune(&self, name: &str) {

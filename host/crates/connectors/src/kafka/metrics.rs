@@ -4,50 +4,22 @@
 //! looked up once, by [`KafkaMetrics::source`] and [`KafkaMetrics::output`], and the series go with
 //! [`KafkaMetrics::forget_source`] and [`KafkaMetrics::forget_output`]. Nothing here needs librdkafka's statistics.
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::labels::{ChangeLabels, ConnectionLabel, ErrorLabels, HistogramFamily, SourceLabel, ViewLabel};
+
 /// Seconds of a round trip to a broker: from one within the machine to one that waits for a new leader.
 const ROUND_TRIP_SECONDS: [f64; 11] =
     [0.5e-3, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 500e-3, 2.0, 10.0, 60.0];
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SourceLabel {
-    source: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ViewLabel {
-    view: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RebalanceLabels {
-    source: String,
-    what: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ConnectionLabel {
-    connection: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ErrorLabels {
-    connection: String,
-    code: String,
-}
-
-type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
-
 /// All series of the Kafka clients of a host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct KafkaMetrics {
-    rebalances: Family<RebalanceLabels, Counter>,
+    rebalances: Family<ChangeLabels, Counter>,
     assigned: Family<SourceLabel, Gauge>,
     commit_seconds: HistogramFamily<SourceLabel>,
     commit_failures: Family<SourceLabel, Counter>,
@@ -169,7 +141,7 @@ impl KafkaMetrics {
     pub fn source(&self, source: &str) -> SourceMetrics {
         let label = SourceLabel { source: source.to_owned() };
         let rebalances = |what| {
-            let labels = RebalanceLabels { source: source.to_owned(), what };
+            let labels = ChangeLabels { source: source.to_owned(), what };
             self.rebalances.get_or_create(&labels).clone()
         };
         SourceMetrics {
@@ -202,7 +174,7 @@ impl KafkaMetrics {
     pub fn forget_source(&self, source: &str) {
         let label = SourceLabel { source: source.to_owned() };
         for what in ["assigned", "revoked", "lost"] {
-            self.rebalances.remove(&RebalanceLabels { source: source.to_owned(), what });
+            self.rebalances.remove(&ChangeLabels { source: source.to_owned(), what });
         }
         self.assigned.remove(&label);
         self.commit_seconds.remove(&label);

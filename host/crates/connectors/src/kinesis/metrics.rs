@@ -6,45 +6,17 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::labels::{ChangeLabels, ConnectionLabel, ErrorLabels, HistogramFamily, SourceLabel, ViewLabel};
+
 /// Seconds of a round trip: from one within the machine to one that waits for a throttled shard.
 const ROUND_TRIP_SECONDS: [f64; 11] =
     [0.5e-3, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 500e-3, 2.0, 10.0, 60.0];
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SourceLabel {
-    source: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ViewLabel {
-    view: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LeaseLabels {
-    source: String,
-    what: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ConnectionLabel {
-    connection: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ErrorLabels {
-    connection: String,
-    code: String,
-}
-
-type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All series of the Kinesis clients of a host. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,7 +32,7 @@ pub struct KinesisMetrics {
     shards: Family<SourceLabel, Gauge>,
     finished: Family<SourceLabel, Counter>,
     held: Family<SourceLabel, Gauge>,
-    lease_changes: Family<LeaseLabels, Counter>,
+    lease_changes: Family<ChangeLabels, Counter>,
     renewal_failures: Family<SourceLabel, Counter>,
     put_records: Family<ViewLabel, Counter>,
     put_bytes: Family<ViewLabel, Counter>,
@@ -234,7 +206,7 @@ impl KinesisMetrics {
     pub fn leases(&self, source: &str) -> LeaseMetrics {
         let label = SourceLabel { source: source.to_owned() };
         let changes = |what| {
-            let labels = LeaseLabels { source: source.to_owned(), what };
+            let labels = ChangeLabels { source: source.to_owned(), what };
             self.lease_changes.get_or_create(&labels).clone()
         };
         LeaseMetrics {
@@ -275,7 +247,7 @@ impl KinesisMetrics {
         self.finished.remove(&label);
         self.held.remove(&label);
         for what in ["taken", "handed_over", "lost"] {
-            self.lease_changes.remove(&LeaseLabels { source: source.to_owned(), what });
+            self.lease_changes.remove(&ChangeLabels { source: source.to_owned(), what });
         }
         self.renewal_failures.remove(&label);
     }

@@ -6,10 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::error::Failure;
-use model::online::{GenerationEntry, Ledger};
+use model::online::Ledger;
 use model::position::{Partition, Position};
-use model::source::Positions;
-use model::view::{Digest, Generation};
 
 use crate::kafka::Group;
 use crate::kinesis::lease::Leases;
@@ -113,10 +111,7 @@ impl Keeper for LedgerKeeper {
     }
 
     fn rewind(&self, partition: &Partition, to: Option<Position>, epoch: u32) -> Result<(), Failure> {
-        // The ledger wants a generation; nothing is ever transformed under this name.
-        let generation = Generation { number: 1, digest: Digest([0; 32]) };
-        let entry = GenerationEntry { generation, after: Positions::new() };
-        self.ledger.rewind(&self.name, &[(partition.clone(), to)].into(), &entry, epoch)?;
+        self.ledger.note(&self.name, &[(partition.clone(), to)].into(), epoch)?;
         match to {
             Some(to) => self.known().insert(partition.clone(), to),
             None => self.known().remove(partition),

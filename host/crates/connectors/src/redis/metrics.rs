@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::error::Trouble;
+use crate::labels::{ConnectionLabel, HistogramFamily, ViewLabel};
 
 /// Seconds of a round trip to a server: from one within the machine to one that waits for a new master.
 const ROUND_TRIP_SECONDS: [f64; 12] =
@@ -21,19 +22,9 @@ const ROUND_TRIP_SECONDS: [f64; 12] =
 const WAYS: [&str; 3] = ["claimed", "compared", "late"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ConnectionLabel {
-    connection: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
     connection: String,
     code: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ViewLabel {
-    view: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,8 +32,6 @@ struct WayLabels {
     view: String,
     way: &'static str,
 }
-
-type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All series of the Redis clients of a host. Cheap to clone.
 #[derive(Clone, Debug)]

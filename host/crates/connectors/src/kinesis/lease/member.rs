@@ -1,6 +1,5 @@
 //! The thread of a member: tells the flow what comes and goes, one call at a time, and leaves.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use model::source::Assignee;
 
 use super::handle::Inner;
 use super::state::Phase;
+use crate::names::Names;
 
 /// How long the flow may take to finish what it has begun with shards that leave. Longer, and other hosts wait for them;
 /// shorter, and they repeat more.
@@ -122,18 +122,5 @@ impl Drop for Left {
         self.0.turn();
         self.0.wake.notify_one();
         self.0.look.notify_one();
-    }
-}
-
-/// Shards, for a line of the log.
-struct Names<'a>(&'a [Partition]);
-
-impl fmt::Display for Names<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, partition) in self.0.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{partition}")?;
-        }
-        Ok(())
     }
 }

@@ -189,8 +189,7 @@ impl Ledgers {
     pub(super) fn set_back(&self, view: &str, to: &Starts, disk: &Disk) -> Result<(), Failure> {
         let _changing = self.changing.lock().expect(UNBROKEN);
         let Some(number) = self.known_number(view) else { return Ok(()) };
-        // By key, as a commit wants it; `None` removes.
-        let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        let mut changes = Changes::new();
         for (partition, to) in to {
             if self.durable(view, partition) <= *to {
                 continue;
@@ -205,12 +204,7 @@ impl Ledgers {
                 }
             }
         }
-        disk.commit(0, |sink| {
-            changes.iter().try_for_each(|(key, value)| match value {
-                Some(value) => sink.put(key, value),
-                None => sink.remove(key),
-            })
-        })?;
+        commit(&changes, disk)?;
         let mut views = self.lock();
         let Some(entry) = views.get_mut(view) else { return Ok(()) };
         for (partition, to) in to {
@@ -233,8 +227,7 @@ impl Ledgers {
     ) -> Result<(), Failure> {
         let _changing = self.changing.lock().expect(UNBROKEN);
         let number = self.number_changing(view, disk)?;
-        // By key, as a commit wants it; `None` removes.
-        let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        let mut changes = Changes::new();
         if let Some(entry) = self.lock().get(view) {
             let old = entry.generations.iter().map(|known| known.generation.number);
             changes.extend(old.map(|old| (generation_key(number, old), None)));
@@ -255,12 +248,7 @@ impl Ledgers {
             }
         }
         changes.extend(facts.iter().map(|fact| (fact.key(), Some(fact.value()))));
-        disk.commit(0, |sink| {
-            changes.iter().try_for_each(|(key, value)| match value {
-                Some(value) => sink.put(key, value),
-                None => sink.remove(key),
-            })
-        })?;
+        commit(&changes, disk)?;
         let mut views = self.lock();
         let entry = views.entry(view.to_owned()).or_default();
         entry.generations = vec![generation.clone()];
@@ -353,6 +341,19 @@ impl Ledgers {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.views.lock().expect(UNBROKEN)
     }
+}
+
+/// By key, as a commit wants it; `None` removes.
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// All of them in one synced step.
+fn commit(changes: &Changes, disk: &Disk) -> Result<(), Failure> {
+    disk.commit(0, |sink| {
+        changes.iter().try_for_each(|(key, value)| match value {
+            Some(value) => sink.put(key, value),
+            None => sink.remove(key),
+        })
+    })
 }
 
 const UNBROKEN: &str = "nothing panics while it changes a ledger";

@@ -6,8 +6,9 @@ use model::error::Failure;
 use model::position::Partition;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::topic_set::{Core, OutOfRange};
+use super::topic_set::Core;
 use crate::kafka::Watch;
+use crate::source::OutOfRange;
 
 /// How long the broker may take to say which offsets it has.
 const ASK: Duration = Duration::from_secs(10);

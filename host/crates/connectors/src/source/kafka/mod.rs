@@ -27,4 +27,4 @@ mod tests;
 mod topic_set;
 
 pub use source::{KafkaSource, KafkaSourceOptions};
-pub use topic_set::{OutOfRange, TopicSet, TopicSetOptions};
+pub use topic_set::{TopicSet, TopicSetOptions};

@@ -8,8 +8,9 @@ use model::error::Failure;
 use model::position::{Partition, Position};
 use model::source::{Assignee, Kept, Point, Positions, Reader, Source, ViewProgress};
 
-use super::topic_set::{OutOfRange, TopicSet, TopicSetOptions};
+use super::topic_set::{TopicSet, TopicSetOptions};
 use crate::kafka::{Connection, Group, GroupOptions, GroupProtocol, Shared};
+use crate::source::OutOfRange;
 
 /// How a Kafka source is set up.
 #[derive(Clone)]

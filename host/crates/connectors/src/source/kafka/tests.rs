@@ -14,8 +14,9 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use testkit::contract::source::{self, SourceFixture};
 
-use super::{KafkaSource, KafkaSourceOptions, OutOfRange, TopicSet, TopicSetOptions};
+use super::{KafkaSource, KafkaSourceOptions, TopicSet, TopicSetOptions};
 use crate::kafka::{Connection, GroupProtocol, Shared};
+use crate::source::OutOfRange;
 
 const TOPIC: &str = "ads";
 const AMPLE: BatchBudget = BatchBudget { rows: 1 << 20, bytes: 1 << 30 };

@@ -18,6 +18,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::reader::KafkaReader;
 use crate::kafka::{Connection, Shared, SourceMetrics, Watch, topic_and_number};
+use crate::source::OutOfRange;
 
 /// Bytes of records that a reader's client holds before they are taken. Less, and it may not have the next ones when
 /// they are wanted; more, and a source that nobody reads fast enough costs that memory for each of its readers.
@@ -35,18 +36,6 @@ const ASK: Duration = Duration::from_secs(10);
 
 /// How long the client for questions is kept after the last one.
 const KEEP_CLIENT: Duration = Duration::from_secs(10);
-
-/// What to do when the position to read from is not there any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OutOfRange {
-    /// Fail, and say what is there.
-    #[default]
-    Stop,
-    /// Go on at the first record that is there, and count the gap.
-    Earliest,
-    /// Go on behind the last record, and count the gap.
-    Latest,
-}
 
 /// How topics are read.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use model::time::{Clock, EventTime};
 use tokio::time::{sleep, sleep_until};
 
 use super::calls::{Answer, Calls, MOST_RECORDS, Start};
-use super::gap::{self, GoOn, OutOfRange};
+use super::gap::{self, GoOn};
 use super::inbox::{Inbox, Item};
 use super::lineage::Lineage;
 use super::setback::{Asked, MADE_ANEW, Setback, keeps_iterator, pause};
@@ -22,6 +22,7 @@ use super::turns::Turns;
 use crate::kinesis::SourceMetrics;
 use crate::kinesis::lease::Tip;
 use crate::kinesis::position::{self, ShardPosition};
+use crate::source::OutOfRange;
 
 /// How often a child looks whether its parents are finished.
 const LOOK_FOR_PARENTS: Duration = Duration::from_millis(50);

@@ -10,18 +10,7 @@ use model::position::Position;
 use model::time::{EventTime, micros};
 
 use crate::kinesis::lease::Tip;
-
-/// What to do when the position to read from is not there any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OutOfRange {
-    /// Fail, and say what is there.
-    #[default]
-    Stop,
-    /// Go on at the first record that is there, and count the gap.
-    Earliest,
-    /// Go on behind the last record, and count the gap.
-    Latest,
-}
+use crate::source::OutOfRange;
 
 /// How a reader goes on whose record is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,5 +35,4 @@ mod stretch;
 mod tests;
 mod turns;
 
-pub use gap::OutOfRange;
 pub use source::{KinesisSource, KinesisSourceOptions};

@@ -8,9 +8,9 @@ use model::error::Failure;
 
 use super::calls::{Refusal, Start};
 use super::fetcher::{Fetcher, Outcome, Pauses, sequence_of};
-use super::gap::OutOfRange;
 use crate::kinesis::position::{ShardPosition, parse};
 use crate::kinesis::{Class, Trouble};
+use crate::source::OutOfRange;
 
 /// Times in a row that something may go wrong that mostly passes by itself, before it is believed and told: a shard that
 /// was just made is not known everywhere at once.

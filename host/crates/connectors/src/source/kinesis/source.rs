@@ -12,7 +12,6 @@ use tokio::runtime::Handle;
 
 use super::calls::{Calls, Kinesis};
 use super::fetcher::{Core, PAUSES};
-use super::gap::OutOfRange;
 use super::lineage::Lineage;
 use super::reader::KinesisReader;
 use super::standing::Standing;
@@ -20,6 +19,7 @@ use super::turns::{GRANTED, Turns};
 use crate::kinesis::lease::{LeaseOptions, LeasePlace, Leases, StreamShards};
 use crate::kinesis::position;
 use crate::kinesis::{Connection, Shared, Stream};
+use crate::source::OutOfRange;
 
 /// How a Kinesis source is set up.
 #[derive(Clone)]

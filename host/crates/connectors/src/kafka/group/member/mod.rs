@@ -1,7 +1,6 @@
 //! The thread of a member: polls, tells the flow what comes and goes, and leaves. How it commits is in [`commits`].
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -23,6 +22,7 @@ use crate::kafka::group::handle::{Client, Inner};
 use crate::kafka::group::native::is_member;
 use crate::kafka::group::options::{GroupProtocol, partition_name, topic_and_number};
 use crate::kafka::group::state::{Phase, Slot};
+use crate::names::Names;
 
 mod commits;
 
@@ -495,18 +495,5 @@ impl Drop for Left {
         self.0.forget_client();
         self.0.lock().left = true;
         self.0.turn();
-    }
-}
-
-/// Partitions, for a line of the log.
-struct Names<'a>(&'a [Partition]);
-
-impl fmt::Display for Names<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, partition) in self.0.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{partition}")?;
-        }
-        Ok(())
     }
 }

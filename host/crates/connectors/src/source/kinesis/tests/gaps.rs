@@ -10,7 +10,7 @@ use super::fake::at;
 use super::{AMPLE, Rig, lines_until, next, next_events, next_failure};
 use crate::kinesis::lease::Tip;
 use crate::kinesis::position;
-use crate::source::kinesis::gap::OutOfRange;
+use crate::source::OutOfRange;
 
 /// A shard that has lost the first two of four records; the position of the first, and of the last.
 fn cut(policy: OutOfRange) -> (Rig, Position, Position) {

@@ -25,12 +25,12 @@ use tokio::runtime::Runtime;
 use self::fake::{DAWN, Fake};
 use super::calls::Calls;
 use super::fetcher::{Core, Pauses};
-use super::gap::OutOfRange;
 use super::lineage::Lineage;
 use super::reader::KinesisReader;
 use super::standing::Standing;
 use super::turns::{Pace, Turns};
 use crate::kinesis::{KinesisMetrics, position};
+use crate::source::OutOfRange;
 
 const AMPLE: BatchBudget = BatchBudget { rows: 1 << 20, bytes: 1 << 30 };
 

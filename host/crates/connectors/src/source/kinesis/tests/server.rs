@@ -22,7 +22,8 @@ use super::{AMPLE, events, lines_until, next, next_events};
 use crate::kinesis::lease::LeasePlace;
 use crate::kinesis::testing::server_url;
 use crate::kinesis::{Connection, Shared, Stream, position};
-use crate::source::kinesis::{KinesisSource, KinesisSourceOptions, OutOfRange};
+use crate::source::OutOfRange;
+use crate::source::kinesis::{KinesisSource, KinesisSourceOptions};
 
 /// A stream of a server, and what reads it.
 struct Real {
