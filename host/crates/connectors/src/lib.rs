@@ -10,6 +10,7 @@ pub mod finding;
 pub mod kafka;
 pub mod kinesis;
 mod labels;
+mod locked_file;
 mod names;
 pub mod online;
 pub mod output;

@@ -17,6 +17,8 @@ use model::error::Failure;
 use model::time::EventTime;
 use serde::Serialize;
 
+use crate::locked_file::LockedFile;
+
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +36,7 @@ pub struct FileDeadLetters {
 
 #[derive(Debug)]
 struct State {
-    file: File,
+    file: LockedFile,
     /// Length of all whole lines.
     length: u64,
     lines: Vec<u8>,
@@ -74,16 +76,16 @@ impl FileDeadLetters {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let file = match LockedFile::try_lock(file) {
+            Ok(file) => file,
+            Err((_, TryLockError::WouldBlock)) => {
                 return Err(Failure::stop(format!(
                     "open dead-letter file `{}`: another host writes it; give each host a file of its own",
                     path.display()
                 )));
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+            Err((_, TryLockError::Error(error))) => return Err(failed(error)),
+        };
         let length = whole_lines(&file).map_err(failed)?;
         file.set_len(length).map_err(failed)?;
         file.sync_all().and_then(|()| File::open(parent)?.sync_all()).map_err(failed)?;

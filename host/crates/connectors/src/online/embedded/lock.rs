@@ -1,11 +1,12 @@
 //! The data directory: one host at a time, one format version.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 use model::error::Failure;
-use rustix::fs::FlockOperation;
+
+use crate::locked_file::LockedFile;
 
 /// The version of everything below the directory. Raised when an older host could not read what a newer one writes.
 const FORMAT: &str = "1";
@@ -15,7 +16,7 @@ pub(super) const ENGINE_DIRECTORY: &str = "rows";
 
 /// Holds the data directory until it is dropped, or the process ends in whatever way.
 pub(super) struct DirectoryLock {
-    _file: File,
+    _file: LockedFile,
 }
 
 impl DirectoryLock {
@@ -30,17 +31,17 @@ impl DirectoryLock {
     }
 }
 
-fn lock(directory: &Path) -> Result<File, Failure> {
+fn lock(directory: &Path) -> Result<LockedFile, Failure> {
     let path = directory.join("lock");
     let failed = |error: std::io::Error| {
         Failure::stop(format!("lock the data directory by `{}`", path.display())).caused_by(error)
     };
     // Not truncated: until the lock is taken, the number in it is another host's.
-    let mut file =
+    let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+    let file = match LockedFile::try_lock(file) {
+        Ok(file) => file,
+        Err((mut file, TryLockError::WouldBlock)) => {
             let mut holder = String::new();
             // Only a number helps; a file that cannot be read leaves the message without one.
             let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
@@ -51,11 +52,13 @@ fn lock(directory: &Path) -> Result<File, Failure> {
                 directory.display()
             )));
         }
-        Err(error) => return Err(failed(error.into())),
-    }
+        Err((_, TryLockError::Error(error))) => return Err(failed(error)),
+    };
     // The number only helps people; a full disk is no reason not to start.
-    let noted =
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let noted = file
+        .set_len(0)
+        .and_then(|()| (&*file).rewind())
+        .and_then(|()| writeln!(&*file, "{}", std::process::id()));
     if let Err(error) = noted {
         tracing::warn!(path = %path.display(), %error, "could not note which process has the data directory");
     }

@@ -1,6 +1,6 @@
 //! The data file and its side file, written together.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use model::error::Failure;
 
 use super::positions::{self, Entry, Positions, Recorded, sync_directory};
+use crate::locked_file::LockedFile;
 
 /// Both files, opened and locked. Owned by the writer thread.
 #[derive(Debug)]
 pub(super) struct Files {
     path: PathBuf,
-    data: File,
+    data: LockedFile,
     /// Length of the data file as recorded: everything before counts, everything behind does not.
     length: u64,
     /// Whether something may be behind `length`.
@@ -51,16 +52,16 @@ impl Files {
             }
             Err(error) => return Err(failed(error)),
         };
-        match data.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let data = match LockedFile::try_lock(data) {
+            Ok(data) => data,
+            Err((_, TryLockError::WouldBlock)) => {
                 return Err(Failure::stop(format!(
                     "open output file `{}`: another host writes it; give each host a file of its own",
                     path.display()
                 )));
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+            Err((_, TryLockError::Error(error))) => return Err(failed(error)),
+        };
         let metadata = data.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(Failure::stop(format!(
@@ -129,7 +130,7 @@ impl Files {
 
     /// Both files must still be the ones behind their paths, and the data file as long as it was left.
     fn check_unchanged(&self) -> Result<(), Failure> {
-        for (path, file) in [(&self.path, &self.data), (&self.side_path, self.side.file())] {
+        for (path, file) in [(&self.path, &*self.data), (&self.side_path, self.side.file())] {
             let same = match (file.metadata(), fs::metadata(path)) {
                 (Ok(ours), Ok(theirs)) => ours.dev() == theirs.dev() && ours.ino() == theirs.ino(),
                 _ => false,
