@@ -142,7 +142,7 @@ end
 
 -- What a view's rows have in common.
 --   names: the fields of features; version_field, time_field; expires: whether rows have deadlines
--- `pairs` is reused: names stand in it, values are filled in.
+-- `row` is reused: names stand in it, values are filled in.
 local function shape(version_field, time_field, expires, names)
   local row = { version_field, '', time_field, '' }
   for i = 1, #names do row[3 + 2 * i] = names[i] end

@@ -123,7 +123,7 @@ impl Buffers {
                 append_number(request.compared.len(), &mut self.told);
             }
         }
-        self.assemble(view, &request, told);
+        self.assemble(view, &request, work.is_deletion(), told);
         Ok(request)
     }
 
@@ -155,7 +155,7 @@ impl Buffers {
     }
 
     /// Puts the parts of the request together.
-    fn assemble(&mut self, view: &View, request: &Request, told: usize) {
+    fn assemble(&mut self, view: &View, request: &Request, is_deletion: bool, told: usize) {
         let Self { out, keys, arguments, told: told_rows, writes, .. } = self;
         let (claim, writers) = (view.claim_key.as_bytes(), view.writers_key.as_bytes());
         let (token, instance) = (view.claim.token().as_bytes(), view.claim.instance().as_bytes());
@@ -168,18 +168,20 @@ impl Buffers {
             let features = view.feature_bulks.len();
             let width = features + 2 + usize::from(view.lifetime.is_limited());
             let rows = request.compared.len();
-            append_length(b'*', 3 + 2 + rows + 7 + features + told + rows * width, out);
+            append_length(b'*', 3 + 3 + rows + 8 + features + told + rows * width, out);
             append_bulk(b"EVALSHA", out);
             append_bulk(scripts::BATCH.hash().as_bytes(), out);
-            append_number(2 + rows, out);
+            append_number(3 + rows, out);
             append_bulk(claim, out);
             append_bulk(writers, out);
+            append_bulk(view.history_key.as_bytes(), out);
             out.extend_from_slice(keys);
             append_bulk(token, out);
             append_bulk(instance, out);
             out.extend_from_slice(&view.version_bulk);
             out.extend_from_slice(&view.time_bulk);
             append_bulk(if view.lifetime.is_limited() { b"1" } else { b"0" }, out);
+            append_bulk(if is_deletion { b"1" } else { b"0" }, out);
             append_number(features, out);
             append_number(told, out);
             view.feature_bulks.iter().for_each(|field| out.extend_from_slice(field));

@@ -33,6 +33,8 @@ pub(super) struct View {
     pub(super) claim_key: String,
     /// Key of those who write without it.
     pub(super) writers_key: String,
+    /// Key of what rows of the view may hold from earlier: `deletions`, `deadlines`.
+    pub(super) history_key: String,
     pub(super) claim: Claim,
     pub(super) known: Known,
     pub(super) metrics: ViewMetrics,
@@ -62,6 +64,7 @@ impl View {
             fields,
             claim_key: key(shape, "claim"),
             writers_key: key(shape, "writers"),
+            history_key: key(shape, "history"),
             claim: Claim::new(&options.instance),
             known: Known::new(known_bytes),
             metrics: options.shared.metrics.view(&shape.name),
