@@ -58,7 +58,14 @@ impl Pipelines {
     }
 
     /// Of the hashes that a server holds now, at most so many: the very bytes that somebody has written. Blocks.
-    pub fn stored(connection: &Connection, shared: &Shared, most: usize) -> Result<Self, Failure> {
+    ///
+    /// `views`: how many views of as many fields share each hash, one written after the other when it was new. Each is a row.
+    pub fn stored(
+        connection: &Connection,
+        shared: &Shared,
+        most: usize,
+        views: usize,
+    ) -> Result<Self, Failure> {
         let mut master = Nodes::open(connection, shared)?.master()?.connection;
         let failed = |error: RedisError| error::failure("read what is stored", &connection.name, error);
         let mut cursor = Vec::from(*b"0");
@@ -76,14 +83,14 @@ impl Pipelines {
             }
             cursor = next;
         }
-        // A field, then its value, and so on.
-        let pairs = |fields: &'_ [Vec<u8>]| -> Vec<(Vec<u8>, Vec<u8>)> {
+        // Fields of small hashes come as they were made: field, value, and so on.
+        let views = views.max(1);
+        let rows = (0..views).flat_map(|view| rows.iter().map(move |(key, fields)| (view, key, fields)));
+        Ok(Self::new(rows.map(|(view, key, fields)| {
             let (pairs, _) = fields.as_chunks::<2>();
-            pairs.iter().map(|[field, value]| (field.clone(), value.clone())).collect()
-        };
-        let rows: Vec<_> = rows.iter().map(|(key, fields)| (key.as_slice(), pairs(fields))).collect();
-        Ok(Self::new(rows.iter().map(|(key, fields)| {
-            (*key, fields.iter().map(|(field, value)| (field.as_slice(), value.as_slice())))
+            let each = pairs.len() / views;
+            let row = pairs.iter().skip(view * each).take(each);
+            (key.as_slice(), row.map(|[field, value]| (field.as_slice(), value.as_slice())))
         })))
     }
 

@@ -3,8 +3,9 @@
 -- KEYS  1 the claim, 2 the writers, 3 the view's history (what rows of it may hold: `deletions`, `deadlines`),
 --       then the hash of each row
 -- ARGV  1 the caller's token (empty = it has no claim), 2 its instance, 3 field of versions, 4 field of times,
---       5 "1" if rows have deadlines, 6 "1" if rows are deletions, 7 number of features,
---       8 number of rows of which is to be told what was held,
+--       5 "1" if rows have deadlines, 6 "1" if rows are deletions,
+--       7 least event time of the rows, in seconds, 8 number of features,
+--       9 number of rows of which is to be told what was held,
 --       then the features' fields, then the rows to be told of (from 1, ascending),
 --       then of each row: version, time, deadline (where rows have them), each feature
 -- Returns whether the caller's claim stands (1 or 0), and then of each row that was not taken or is to be told of: the
@@ -14,7 +15,7 @@
 local KEYS, ARGV, unpack = KEYS, ARGV, unpack
 local token, instance = ARGV[1], ARGV[2]
 local expires, deletes = ARGV[5] == '1', ARGV[6] == '1'
-local features, told_rows = tonumber(ARGV[7]), tonumber(ARGV[8])
+local least, features, told_rows = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local claim = call('GET', KEYS[1])
 local stands = claim and claim == token
@@ -35,8 +36,8 @@ if deletes and not history[1] then call('HSET', KEYS[3], 'deletions', '1') end
 if expires and not history[2] then call('HSET', KEYS[3], 'deadlines', '1') end
 
 local names = {}
-for i = 1, features do names[i] = ARGV[8 + i] end
-local at = 8 + features
+for i = 1, features do names[i] = ARGV[9 + i] end
+local at = 9 + features
 local told = {}
 for i = 1, told_rows do told[tonumber(ARGV[at + i])] = true end
 at = at + told_rows
@@ -53,20 +54,23 @@ local stays = not expires and not history[2]
 
 local answer, size = { stands and 1 or 0 }, 1
 for row = 1, #KEYS - 3 do
-  local key, version, tell, is_later = KEYS[row + 3], ARGV[at + 1], told[row], false
+  local key, tell, is_later = KEYS[row + 3], told[row], false
   if is_short and not tell then
     local time = call('HGET', key, time_field)
     local tag, a, b, c, d, e
     if time then tag, a, b, c, d, e = byte(time, 1, 6) end
     -- Seconds of five bytes, as in `time_of`; this runs for each row, hence the lack of functions.
     if tag == 8 and e and e < 128 and d > 127 and c > 127 and b > 127 and a > 127 then
-      local high, low = unpack_number('>I4I4', version, 2)
       local next_second = a + b * 128 + c * 16384 + d * 2097152 + e * 268435456 - MORE_4 + 1
-      is_later = (high - 2147483648) * 4294967296 + low >= next_second * 1000000
+      is_later = least >= next_second
+      if not is_later then
+        local high, low = unpack_number('>I4I4', ARGV[at + 1], 2)
+        is_later = micros(high, low) >= next_second * 1000000
+      end
     end
   end
   if is_later then
-    line[2], line[4] = version, ARGV[at + 2]
+    line[2], line[4] = ARGV[at + 1], ARGV[at + 2]
     local values = at + width - features
     for i = 1, features do line[4 + 2 * i] = ARGV[values + i] end
     local added = call('HSET', key, unpack(line, 1, last))

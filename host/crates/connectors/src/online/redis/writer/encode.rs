@@ -40,6 +40,8 @@ pub(super) struct Buffers {
     told: Vec<u8>,
     writes: Vec<u8>,
     scratch: Vec<u8>,
+    /// The least event time of the rows that are compared, in microseconds.
+    least: i64,
 }
 
 impl Buffers {
@@ -56,6 +58,7 @@ impl Buffers {
         for buffer in [&mut self.out, &mut self.keys, &mut self.arguments, &mut self.told, &mut self.writes] {
             buffer.clear();
         }
+        self.least = i64::MAX;
         let content = match &work.content {
             Content::Rows(batch) => Some(std::sync::Arc::clone(batch)),
             Content::Deletion(_) => None,
@@ -151,12 +154,13 @@ impl Buffers {
     /// The arguments of one row of the script: version, time, deadline if rows have one, features.
     fn append_compared(&mut self, view: &View, columns: &[ValueColumn<'_>], work: &Work, row: u32, now: i64) {
         append_bulk(work.keys.get(row as usize), &mut self.keys);
+        self.least = self.least.min(work.version(row).event_time);
         append_row(view, columns, work, row, now, &mut self.scratch, &mut self.arguments);
     }
 
     /// Puts the parts of the request together.
     fn assemble(&mut self, view: &View, request: &Request, is_deletion: bool, told: usize) {
-        let Self { out, keys, arguments, told: told_rows, writes, .. } = self;
+        let Self { out, keys, arguments, told: told_rows, writes, least, .. } = self;
         let (claim, writers) = (view.claim_key.as_bytes(), view.writers_key.as_bytes());
         let (token, instance) = (view.claim.token().as_bytes(), view.claim.instance().as_bytes());
         if request.asks {
@@ -168,7 +172,7 @@ impl Buffers {
             let features = view.feature_bulks.len();
             let width = features + 2 + usize::from(view.lifetime.is_limited());
             let rows = request.compared.len();
-            append_length(b'*', 3 + 3 + rows + 8 + features + told + rows * width, out);
+            append_length(b'*', 3 + 3 + rows + 9 + features + told + rows * width, out);
             append_bulk(b"EVALSHA", out);
             append_bulk(scripts::BATCH.hash().as_bytes(), out);
             append_number(3 + rows, out);
@@ -182,6 +186,7 @@ impl Buffers {
             out.extend_from_slice(&view.time_bulk);
             append_bulk(if view.lifetime.is_limited() { b"1" } else { b"0" }, out);
             append_bulk(if is_deletion { b"1" } else { b"0" }, out);
+            append_number(least.div_euclid(1_000_000), out);
             append_number(features, out);
             append_number(told, out);
             view.feature_bulks.iter().for_each(|field| out.extend_from_slice(field));

@@ -11,7 +11,8 @@
 //! GETSET mark n
 //! ```
 //!
-//! The answers of the request before are read between `HSET …` and `EXEC`, so Redis always has something to do.
+//! The answers of the request before are read between `HSET …` and `EXEC`, so Redis always has something to do. Those of the
+//! script are read with the rest, where neither a claim nor rows that need one wait for them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -57,8 +58,8 @@ struct Flying {
     work: u64,
     request: Request,
     mark: u64,
-    /// Whether the rows that were not compared are being written.
-    committed: bool,
+    /// Whether the answers of the scripts are still to come.
+    is_compared: bool,
     since: Instant,
 }
 
@@ -110,14 +111,14 @@ impl Pipe {
     ) -> Result<bool, RedisError> {
         if self.wants_scripts {
             if let Some(flying) = self.flying.take() {
-                self.finish(&flying, works, views, common)?;
+                self.finish(flying, works, views, common)?;
             }
             self.load_scripts()?;
         }
         let next = works.queue.iter().position(Work::has_more);
         let Some(index) = next else {
             let Some(flying) = self.flying.take() else { return Ok(false) };
-            self.finish(&flying, works, views, common)?;
+            self.finish(flying, works, views, common)?;
             return Ok(true);
         };
         let number = works.first + index as u64;
@@ -145,20 +146,22 @@ impl Pipe {
         self.sent += 1;
         work.mark = self.sent;
         let mut flying =
-            Flying { work: number, request, mark: self.sent, committed: false, since: Instant::now() };
+            Flying { work: number, request, mark: self.sent, is_compared: false, since: Instant::now() };
         let is_blind = !flying.request.blind.is_empty();
         if !is_blind {
             self.append_mark(flying.mark);
         }
         self.connection.send_packed_command(&self.buffers.out)?;
         if let Some(before) = self.flying.take() {
-            self.finish(&before, works, views, common)?;
+            self.finish(before, works, views, common)?;
         }
-        self.settle_compared(&mut flying, works, views, common)?;
+        if is_blind || asks {
+            self.settle_compared(&mut flying, works, views, common)?;
+        }
         if is_blind {
-            flying.committed = self.check_claim(&flying, works, views)?;
+            let is_ours = self.check_claim(&flying, works, views)?;
             self.buffers.out.clear();
-            append_command(&[if flying.committed { b"EXEC" } else { b"DISCARD" }], &mut self.buffers.out);
+            append_command(&[if is_ours { b"EXEC" } else { b"DISCARD" }], &mut self.buffers.out);
             self.append_mark(flying.mark);
             self.connection.send_packed_command(&self.buffers.out)?;
         }
@@ -180,6 +183,7 @@ impl Pipe {
         views: &mut HashMap<String, View>,
         common: &Common,
     ) -> Result<(), RedisError> {
+        flying.is_compared = true;
         let work = works.get(flying.work);
         let name = work.view.name.clone();
         let Some(view) = views.get_mut(&name) else { return Ok(()) };
@@ -226,11 +230,14 @@ impl Pipe {
     /// Takes the rest of a request's answers.
     fn finish(
         &mut self,
-        flying: &Flying,
+        mut flying: Flying,
         works: &mut Works,
         views: &mut HashMap<String, View>,
         common: &Common,
     ) -> Result<(), RedisError> {
+        if !flying.is_compared {
+            self.settle_compared(&mut flying, works, views, common)?;
+        }
         let blind = flying.request.blind.len();
         let mut refused = None;
         let mut is_void = false;
@@ -274,7 +281,7 @@ impl Pipe {
             view.metrics.claimed.inc_by(blind as u64);
         }
         if let Some(error) = refused {
-            self.refused(error, flying, work, view, common)?;
+            self.refused(error, &flying, work, view, common)?;
         }
         let before = match mark {
             Ok(Value::BulkString(digits)) => {
@@ -282,7 +289,7 @@ impl Pipe {
             }
             Ok(_) => None,
             Err(error) => {
-                return self.refused(error, flying, work, view, common);
+                return self.refused(error, &flying, work, view, common);
             }
         };
         let before: u64 = before.unwrap_or(0);
