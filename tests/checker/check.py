@@ -13,7 +13,8 @@ Each generation of the transform gives all its rows the same value.
 """
 
 import json
-import sys
+
+import judgment
 
 
 def load(path):
@@ -67,31 +68,18 @@ def main(acknowledged_path, output_path, vectors_path):
         if user not in newest or (time, position) > newest[user][:2]:
             newest[user] = (time, position, value)
 
+    if not order:
+        faults.append("the test itself acknowledged nothing")
     for time in order:
         if time not in seen:
             faults.append(f"acknowledged, but never emitted: {time} of {expected[time]}")
 
-    with open(vectors_path, encoding="utf-8") as file:
-        vectors = json.load(file)
-    for user in sorted(set(expected.values())):
-        vector = vectors.get(user, {"status": "not asked"})
-        if vector["status"] != "PRESENT":
-            faults.append(f"{user}: status {vector['status']}")
-        elif user in newest and vector["timestamp"] != newest[user][0]:
-            faults.append(f"{user}: stored {vector['timestamp']}, but the newest is {newest[user][0]}")
-        elif user in newest and vector["value"] != newest[user][2]:
-            faults.append(f"{user}: stored {vector['value']}, but the newest record says {newest[user][2]}")
+    rows = {user: {} for user in expected.values()}
+    rows |= {user: {"timestamp": newest[user][0], "value": newest[user][2]} for user in rows if user in newest}
+    judgment.rows(faults, judgment.whole(vectors_path), rows)
 
-    for fault in faults[:50]:
-        print(fault)
-    if len(faults) > 50:
-        print(f"… and {len(faults) - 50} more")
-    print(f"{len(order)} events acknowledged, {len(seen)} records, {len(set(expected.values()))} users, {len(faults)} faults")
-    return 1 if faults else 0
+    return judgment.verdict(faults, f"{len(order)} events acknowledged, {len(seen)} records, {len(rows)} users")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        print(__doc__, file=sys.stderr)
-        sys.exit(2)
-    sys.exit(main(*sys.argv[1:]))
+    judgment.run(main, __doc__, 3)

@@ -15,9 +15,10 @@ SEEN        NDJSON: [partition, offset, key, header, record], as a consumer of c
 VECTORS     JSON: what was read at the end, {user: {"status": ..., "effective_time" or "timestamp": ..., ...}}; null = not asked
 """
 
-import json
-import sys
 from collections import defaultdict
+
+import judgment
+from judgment import lines
 
 
 def murmur2(data):
@@ -36,11 +37,6 @@ def murmur2(data):
     return h ^ h >> 15
 
 
-def lines(path):
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
 def main(mode, topic, partitions, events_path, seen_path, vectors_path):
     partitions = int(partitions)
     faults = []
@@ -55,16 +51,10 @@ def main(mode, topic, partitions, events_path, seen_path, vectors_path):
         newest[user] = max(newest.get(user, version), version)
     index = {pair: {offset: number for number, offset in enumerate(offsets)} for pair, offsets in expected.items()}
 
-    # For each pair: how many different records were seen, which came last.
-    reached = defaultdict(int)
-    last = {}
-    stands = {}
-    repeats = 0
+    order = judgment.Order(mode, faults)
     for partition, offset, key, header, record in lines(seen_path):
         where = f"{partition}@{offset}"
-        if offset <= stands.get(partition, -1):
-            faults.append(f"{where}: the consumer went back from {stands[partition]}")
-        stands[partition] = offset
+        order.consumed(partition, offset)
         user, source = record["entity_keys"]["user_id"], record["source"]
         source_partition, position = int(source["partition"].rsplit("-", 1)[1]), int(source["position"], 16)
         if source["partition"] != f"{topic}-{source_partition}":
@@ -72,11 +62,9 @@ def main(mode, topic, partitions, events_path, seen_path, vectors_path):
         if events.get((source_partition, position)) != (user, record["feature_timestamp"]):
             faults.append(f"{where}: no such event: {source} of {user} at {record['feature_timestamp']}")
             continue
-        applied = str(record["online_applied"]).lower()
-        identity = ["1", str(record["epoch"]), source["name"], source["partition"], source["position"], str(source["row"])]
-        identity += [str(record["generation"]), record["component"], applied]
-        if header != ";".join(identity):
-            faults.append(f"{where}: header {header}, but the record says {';'.join(identity)}")
+        identity = judgment.identity(record)
+        if header != identity:
+            faults.append(f"{where}: header {header}, but the record says {identity}")
         if key != user:
             faults.append(f"{where}: key {key} on a record of {user}")
         pair = partition, source_partition
@@ -84,40 +72,15 @@ def main(mode, topic, partitions, events_path, seen_path, vectors_path):
         if number is None:
             faults.append(f"{where}: a record of {user} does not belong into this partition")
             continue
-        if number > reached[pair]:
-            faults.append(f"{where}: event {number} of {pair} before {reached[pair]}")
-        if number < reached[pair]:
-            repeats += 1
-            if mode == "once":
-                faults.append(f"{where}: event {number} of {pair} again, {reached[pair]} were there")
-            elif mode == "again" and number > last[pair] + 1:
-                faults.append(f"{where}: event {number} of {pair} after {last[pair]}, within a repeated stretch")
-        last[pair] = number
-        reached[pair] = max(reached[pair], number + 1)
-    for pair, offsets in sorted(expected.items()):
-        if reached[pair] < len(offsets):
-            faults.append(f"{pair}: {reached[pair]} of {len(offsets)} events came out; next is offset {offsets[reached[pair]]}")
+        order.seen(where, pair, number)
+    order.complete(expected)
 
-    with open(vectors_path, encoding="utf-8") as file:
-        vectors = json.load(file)
+    vectors = judgment.whole(vectors_path)
     if vectors is not None:
-        for user, (time, source, offset) in sorted(newest.items()):
-            row = vectors.get(user, {"status": "not asked"})
-            if row["status"] != "PRESENT":
-                faults.append(f"{user}: status {row['status']}")
-            elif row["feature_timestamp"] != time:
-                faults.append(f"{user}: stored {row['feature_timestamp']}, but the newest is {time} at {source}@{offset}")
+        judgment.rows(faults, vectors, {user: {"feature_timestamp": time} for user, (time, *_) in newest.items()})
 
-    for fault in faults[:50]:
-        print(fault)
-    if len(faults) > 50:
-        print(f"… and {len(faults) - 50} more")
-    print(f"{len(events)} events, {sum(reached.values())} records, {repeats} repeats, {len(newest)} users, {len(faults)} faults")
-    return 1 if faults else 0
+    return judgment.verdict(faults, order.summary(len(events), len(newest)))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 7:
-        print(__doc__, file=sys.stderr)
-        sys.exit(2)
-    sys.exit(main(*sys.argv[1:]))
+    judgment.run(main, __doc__, 6)

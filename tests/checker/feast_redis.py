@@ -35,6 +35,7 @@ warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 
 import pandas
+import judgment
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, PushSource, RepoConfig, ValueType, types
 
 SCALARS = {
@@ -224,16 +225,8 @@ def main():
         store = open_store(task, folder)
         write(store, views, task.get("write", []))
         faults, count = check(store, views, task["rows"])
-    for fault in faults[:50]:
-        print(fault)
-    if len(faults) > 50:
-        print(f"… and {len(faults) - 50} more")
-    print(f"{len(task['rows'])} rows, {count} values, {len(faults)} faults")
-    return 1 if faults else 0
+    return judgment.verdict(faults, f"{len(task['rows'])} rows, {count} values")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 1:
-        print(__doc__, file=sys.stderr)
-        sys.exit(2)
-    sys.exit(main())
+    judgment.run(main, __doc__, 0)

@@ -3,45 +3,36 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{Host, Workspace, checkout, eventually};
+use tests::{Host, Workspace, eventually};
 
-use crate::support::{EndLoad, ad_impressions, impression, python};
+use crate::checker::check;
+use crate::load::{EndLoad, push_in_order};
+use crate::support::{Impression, USERS, VIEW, ad_impressions, python, rounds};
 
-const VIEW: &str = "user_impression_counts";
-const USERS: u64 = 40;
+/// How often the host is killed.
+pub(crate) const KILLS: u64 = 8;
+/// Impressions in one request.
 const ROWS: u64 = 50;
-
-/// How often the host is killed: `MILLRACE_KILL_ROUNDS` for long runs.
-pub(crate) fn rounds() -> u64 {
-    std::env::var("MILLRACE_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
-}
 
 /// What one request carries. Within a request and between neighbors times go back and forth, so some rows are late.
 pub(crate) fn request(number: u64) -> String {
-    (0..ROWS)
-        .map(|row| {
-            let index = number * ROWS + row;
-            let user = format!("u{}", index.wrapping_mul(2_654_435_761) % USERS);
-            impression(&user, index ^ 0x2f)
-        })
-        .collect()
+    (number * ROWS..(number + 1) * ROWS).map(|number| Impression::new(number).line).collect()
 }
 
 #[test]
 fn kill_loses_nothing_and_repeats_nothing() {
-    kill_rounds(rounds(), |_, _, _| {});
+    kill_rounds(|_, _, _| {});
 }
 
 /// The same while components are replaced: what was made by one version before the crash is made by it after it, too.
 #[test]
 fn kill_during_swaps_mixes_nothing() {
-    kill_rounds(rounds(), |workspace, host, round| {
+    kill_rounds(|workspace, host, round| {
         let built = ["ad_impressions", "ad_impressions_v2"][usize::from(round % 2 == 0)];
         workspace.component("user_impression_counts.wasm", built);
         // Now and then the swap is over before the kill, else it is under way.
@@ -54,14 +45,14 @@ fn kill_during_swaps_mixes_nothing() {
 }
 
 /// Kills hosts under load, then lets the checker look at everything.
-fn kill_rounds(rounds: u64, disturb: impl Fn(&Workspace, &Host, u64)) {
+fn kill_rounds(disturb: impl Fn(&Workspace, &Host, u64)) {
     if !python() {
         return;
     }
     let workspace = Workspace::new();
     ad_impressions(&workspace, "2");
     let acknowledged = AtomicU64::new(0);
-    for round in 0..rounds {
+    for round in 0..rounds(KILLS) {
         let host = Host::start(&workspace);
         under_load(&host, &acknowledged, 5 + round % 7, || {
             disturb(&workspace, &host, round);
@@ -81,13 +72,7 @@ fn kill_rounds(rounds: u64, disturb: impl Fn(&Workspace, &Host, u64)) {
     let vectors = read_all(&host);
     assert!(host.stop().success());
     workspace.write("acknowledged.ndjson", &events).write("vectors.json", vectors.to_string());
-    let checker = Command::new("python3")
-        .arg(checkout().join("tests/checker/check.py"))
-        .args(["acknowledged.ndjson", "out.ndjson", "vectors.json"])
-        .current_dir(workspace.path())
-        .output()
-        .expect("python3 was found");
-    assert!(checker.status.success(), "{}", String::from_utf8_lossy(&checker.stdout));
+    check(&workspace, "check.py", &["acknowledged.ndjson", "out.ndjson", "vectors.json"]);
 }
 
 /// Does something once that many more requests are acknowledged, while others go on.
@@ -95,34 +80,15 @@ pub(crate) fn under_load(host: &Host, acknowledged: &AtomicU64, requests: u64, t
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let _end = EndLoad(&stop);
-        scope.spawn(|| push_until(&host.url, &stop, acknowledged));
+        scope.spawn(|| {
+            push_in_order(&host.url, "ad_impressions", &stop, acknowledged, Duration::ZERO, request);
+        });
         let before = acknowledged.load(Ordering::Relaxed);
         eventually("the load gets going", || {
             (acknowledged.load(Ordering::Relaxed) >= before + requests).then_some(())
         });
         then();
     });
-}
-
-/// Pushes requests in order, each until it is acknowledged, under one producer's name: a repeat is recognized.
-fn push_until(url: &str, stop: &AtomicBool, acknowledged: &AtomicU64) {
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(10)));
-    let agent: ureq::Agent = config.build().into();
-    while !stop.load(Ordering::Acquire) {
-        let number = acknowledged.load(Ordering::Relaxed);
-        let response = agent
-            .post(format!("{url}/v1/push/ad_impressions"))
-            .header("Millrace-Producer", "load")
-            .header("Millrace-Sequence", (number + 1).to_string())
-            .send(request(number));
-        // Without an answer nothing is known; the next host is asked again.
-        let Ok(mut response) = response else { continue };
-        if response.status() == 200 && response.body_mut().read_to_string().is_ok() {
-            acknowledged.store(number + 1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Every user's vector, as the checker wants it.

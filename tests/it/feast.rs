@@ -3,19 +3,16 @@
 //! `cargo xtask test` installs Feast and says where; `MILLRACE_FEAST_VENV` names the virtual environment.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::{Host, Workspace, checkout, guest, require};
+use tests::{Host, Workspace, checkout, guest};
+
+use crate::support::feast;
 
 #[test]
 fn a_stock_client_pushes_and_reads() {
-    let venv = std::env::var_os("MILLRACE_FEAST_VENV").map(PathBuf::from);
-    let python = venv.map(|venv| venv.join("bin/python")).filter(|python| python.is_file());
-    if !require("Feast in the virtual environment that MILLRACE_FEAST_VENV names", python.is_some()) {
-        return;
-    }
+    let Some(python) = feast() else { return };
     let workspace = Workspace::new();
     let example = checkout().join("guest_examples/03_cart_promotion");
     for file in ["view.yaml", "samples.ndjson", "order_samples.ndjson"] {
@@ -28,7 +25,7 @@ fn a_stock_client_pushes_and_reads() {
         fs::copy(checkout().join("tests/feast").join(file), workspace.join(file)).unwrap();
     }
     let host = Host::start_with(&workspace, &["--require-healthy"]);
-    let output = Command::new(python.unwrap())
+    let output = Command::new(python)
         .arg("client.py")
         .current_dir(workspace.path())
         .env("HOST_URL", &host.url)

@@ -87,6 +87,30 @@ fn a_view_whose_rows_all_fail_is_paused_and_goes_on_from_the_same_event() {
     assert!(host.stop().success());
 }
 
+#[test]
+fn a_view_that_paused_for_something_outside_goes_on_when_its_file_is_saved() {
+    let workspace = Workspace::new();
+    ad_impressions(&workspace, "1");
+    let host = Host::start(&workspace);
+    host.push("ad_impressions", impression("u", 1));
+    let whole = eventually("the first record is out", || {
+        (workspace.lines("out.ndjson").len() == 1)
+            .then(|| std::fs::read_to_string(workspace.join("out.ndjson")).unwrap())
+    });
+    // Somebody else writes into the output file.
+    workspace.write("out.ndjson", format!("{whole}what is this\n"));
+    host.push("ad_impressions", impression("v", 2));
+    let paused = host.view_when("user_impression_counts", "it is paused", |view| view["state"] == "paused");
+    assert!(paused["reason"].as_str().is_some_and(|reason| reason.contains("save the view")), "{paused}");
+    workspace.write("out.ndjson", &whole);
+    // The very same text: saving says that it is mended.
+    let view = std::fs::read_to_string(workspace.join("views/ads.yaml")).unwrap();
+    workspace.write("views/ads.yaml", view);
+    host.view_when("user_impression_counts", "it goes on", |view| view["state"] == "running");
+    eventually("the second record is out", || (workspace.lines("out.ndjson").len() == 2).then_some(()));
+    assert!(host.stop().success());
+}
+
 /// Runs a misbehaving view beside a good one: the good one emits everything, the reason of the bad one is shown.
 #[track_caller]
 fn check_hostile(params: &str, more: &str, expected: &str) {

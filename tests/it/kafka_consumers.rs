@@ -6,7 +6,8 @@ use serde_json::Value;
 use tests::kafka;
 use tests::{Host, Workspace, checkout};
 
-use crate::kafka_job::{Job, Shape, VIEW};
+use crate::kafka_job::{Job, Shape};
+use crate::support::VIEW;
 
 const EVENTS: u64 = 300;
 

@@ -1,15 +1,15 @@
 //! Brokers that go and networks that fail: the host waits, says so once, and goes on by itself.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::kafka::{self, Cluster, Settings, Tail};
-use tests::{Host, Way, api, eventually};
+use tests::{Host, Way, api, eventually, pass};
 
-use crate::kafka_job::{Job, Shape, VIEW, metric};
-use crate::kafka_kill::{Load, settled};
-use crate::support::{python, read};
+use crate::kafka_job::{Job, Shape};
+use crate::kafka_kill::settled;
+use crate::load::Load;
+use crate::support::{VIEW, metric, python, read};
 
 /// How many lines a host may say about brokers that are away, however long they are: one for each client that it has,
 /// and one when they are back.
@@ -20,28 +20,14 @@ fn away() -> Duration {
     Duration::from_secs(if std::env::var_os("MILLRACE_LONG").is_some() { 60 } else { 10 })
 }
 
-/// Lets time pass in which nothing may happen.
-fn pass(time: Duration) {
-    let until = Instant::now() + time;
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        thread::park_timeout(left);
-    }
-}
-
 /// Waits until a hundred more records were seen.
 #[track_caller]
 fn emits(host: &Host, tail: &Tail, what: &str) {
-    let (before, waited) = (tail.count(), Instant::now());
-    while tail.count() <= before + 100 {
-        assert!(
-            waited.elapsed() < tests::LIMIT,
-            "{what}: {} more; the view is {:#}; the host said:\n{}",
-            tail.count() - before,
-            host.view(VIEW),
-            host.log()
-        );
-        thread::park_timeout(Duration::from_millis(10));
-    }
+    let before = tail.count();
+    host.eventually(what, || match tail.count() - before {
+        more @ 101.. => Ok(more),
+        more => Err(format!("{more} more")),
+    });
 }
 
 #[test]
@@ -82,11 +68,8 @@ fn brokers_go_one_by_one_and_all_at_once() {
         cluster.kill(index);
     }
     for host in &hosts {
-        let reasons = eventually("the host is not ready", || {
-            let answer = host.get("/readyz");
-            (answer.status == 503).then_some(answer.text)
-        });
-        assert!(reasons.contains("main"), "the reason names the connection: {reasons}");
+        // The reason names the connection.
+        host.unready("main");
     }
     pass(away());
     for (host, said) in hosts.iter().zip(said) {
@@ -100,7 +83,7 @@ fn brokers_go_one_by_one_and_all_at_once() {
     cluster.restart(&[0, 1, 2]);
     loads[0].during(|| loads[1].during(|| more("records come out again")));
     for (index, host) in hosts.into_iter().enumerate() {
-        eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+        host.ready();
         jobs[index].caught_up(&host);
         assert!(host.stop().success());
         jobs[index].check(
@@ -122,18 +105,15 @@ fn a_host_starts_without_its_broker_and_goes_on_when_it_comes() {
     job.produce(0..10);
     proxy.refuse();
     let host = Host::spawn(&job.workspace, &[]);
-    let reasons = eventually("the host says what it waits for", || {
-        let answer = host.try_get("/readyz")?;
-        (answer.status == 503 && answer.text.contains("main")).then_some(answer.text)
-    });
+    let reasons = host.unready("main");
     assert_eq!(host.get("/livez").status, 200, "{reasons}");
     proxy.mend();
     job.records(&host, 10);
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     // Away once more, for as long as it takes to notice.
     let said = host.log().lines().count();
     proxy.refuse();
-    eventually("the host is not ready", || (host.get("/readyz").status == 503).then_some(()));
+    host.unready("");
     pass(Duration::from_secs(3));
     let log = host.log();
     let lines: Vec<&str> = log.lines().skip(said).collect();
@@ -141,7 +121,7 @@ fn a_host_starts_without_its_broker_and_goes_on_when_it_comes() {
     proxy.mend();
     job.produce(10..20);
     job.records(&host, 20);
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     assert!(host.stop().success());
 }
 

@@ -6,9 +6,10 @@ use serde_json::Value;
 use tests::kafka;
 use tests::{Host, Workspace, eventually};
 
-use crate::kafka_job::{Job, Shape, VIEW, write};
-use crate::kafka_kill::{Load, settled};
-use crate::support::python;
+use crate::kafka_job::{Job, Shape, write};
+use crate::kafka_kill::settled;
+use crate::load::Load;
+use crate::support::{VIEW, python};
 
 /// A silent host is noticed after six seconds, which is the least that brokers allow.
 const QUICK: &str = "start: earliest, options: { session.timeout.ms: 6000, heartbeat.interval.ms: 500 }";

@@ -1,12 +1,12 @@
 //! The harness itself: what other tests rely on when they break brokers and networks.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::kafka::{self, Client, Cluster, Record, Settings};
-use tests::{Way, Workspace, api, checkout};
+use tests::{Way, Workspace, api};
 
+use crate::checker;
 use crate::support::python;
 
 #[test]
@@ -88,7 +88,6 @@ fn a_cluster_survives_its_leader() {
     assert_eq!(client.read(&topic).len(), 2);
 }
 
-/// A checker that finds nothing in whatever it is given would make every test pass.
 #[test]
 fn the_checker_finds_what_is_lost_repeated_or_disordered() {
     if !python() {
@@ -106,39 +105,25 @@ fn the_checker_finds_what_is_lost_repeated_or_disordered() {
         };
         offsets.iter().enumerate().map(record).collect()
     };
-    let check = |mode: &str, seen: &str| {
+    let check = |mode: &str, seen: &str, vectors: &str| {
         let workspace = Workspace::new();
         let events: String =
             (0..5).map(|offset| format!("{}\n", json!([0, offset, "u", format!("time {offset}")]))).collect();
-        workspace.write("events", events).write("seen", seen).write("vectors", "null");
-        let output = Command::new("python3")
-            .arg(checkout().join("tests/checker/check_topic.py"))
-            .args([mode, "t", "1", "events", "seen", "vectors"])
-            .current_dir(workspace.path())
-            .output()
-            .unwrap();
-        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+        workspace.write("events", events).write("seen", seen).write("vectors", vectors);
+        checker::ask(&workspace, "check_topic.py", &[mode, "t", "1", "events", "seen", "vectors"])
     };
-    let good = |mode: &str, offsets: &[u64]| {
-        let (good, said) = check(mode, &seen(offsets));
-        assert!(good, "{mode} {offsets:?}: {said}");
-    };
-    let bad = |mode: &str, offsets: &[u64]| {
-        let (good, said) = check(mode, &seen(offsets));
-        assert!(!good, "{mode} {offsets:?}: {said}");
-    };
-    good("once", &[0, 1, 2, 3, 4]);
-    bad("once", &[0, 1, 2, 3]);
-    bad("once", &[0, 1, 1, 2, 3, 4]);
-    bad("once", &[0, 2, 1, 3, 4]);
-    good("again", &[0, 1, 2, 1, 2, 3, 4, 4]);
-    bad("again", &[0, 1, 2, 0, 2, 3, 4]);
-    bad("again", &[0, 1, 3, 2, 3, 4]);
-    good("shared", &[0, 1, 2, 0, 2, 1, 3, 4]);
-    bad("shared", &[0, 1, 3, 2, 3, 4]);
-    bad("shared", &[0, 1, 2, 3, 2]);
-    let (good, said) = check("once", &seen(&[0, 1, 2, 3, 4]).replace(";0;1;c", ";0;2;c"));
-    assert!(!good && said.contains("header"), "{said}");
-    let (good, said) = check("once", &seen(&[0, 1, 2, 3, 4]).replace("time 3", "time 4"));
-    assert!(!good && said.contains("no such event"), "{said}");
+    let good = seen(&[0, 1, 2, 3, 4]);
+    checker::finds_disorder(|mode, offsets| check(mode, &seen(offsets), "null"));
+    checker::finds_wrong_rows(|vectors| check("once", &good, vectors));
+    for (from, to, fault) in [
+        (";0;1;c", ";0;2;c", "header"),
+        ("time 3", "time 4", "no such event"),
+        ("[0,4,\"u\"", "[0,4,\"v\"", "key v"),
+        ("[0,4,\"u\"", "[1,4,\"u\"", "does not belong"),
+        ("[0,4,\"u\"", "[0,2,\"u\"", "went back"),
+    ] {
+        assert!(good.contains(from), "{from} is not in {good}");
+        let (good, said) = check("once", &good.replace(from, to), "null");
+        assert!(!good && said.contains(fault), "{said}");
+    }
 }

@@ -1,22 +1,19 @@
 //! The ad-impression view from topic to topic: folders, topics, events, and what must come out.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::kafka::{self, Client, Record};
-use tests::{Host, Workspace, checkout};
+use tests::{Host, Workspace};
 
-use crate::support::impression;
+use crate::checker;
+use crate::load::Target;
+use crate::support::{Impression, VIEW, ad_view_over, metric};
 
-pub(crate) const VIEW: &str = "user_impression_counts";
 /// The metric of events that a view has before it.
 const LAG: &str = "millrace_view_lag_events";
-/// How many users the events are about.
-pub(crate) const USERS: u64 = 40;
 
 /// How a job differs from the usual one.
 pub(crate) struct Shape<'a> {
@@ -117,35 +114,15 @@ connections:
     fn views(&self, shape: &Shape<'_>) -> String {
         let Shape { source, output_connection, output, stream, transform, .. } = shape;
         let (from, to, group) = (&self.source, &self.output, &self.group);
-        format!(
-            "entity: {{ name: user, join_keys: {{ user_id: string }} }}
----
-source:
-  name: ads
-  kafka: {{ connection: main, topic: {from}, group: {group}, {source} }}
-  schema:
-    user_uuid: {{ type: string, nullable: false }}
-    ad_id: int64
-    timestamp: timestamp
-  timestamp_field: timestamp
----
-view:
-  name: {VIEW}
-  source: ads
-  entities: [user]
-  transform: {{ component: user_impression_counts.wasm, {transform} }}
-  features: {{ impression: int64 }}
-  timestamp_field: timestamp
-  online: true
-  ttl: 36500d
-  output_stream: {{ kafka: {{ connection: {output_connection}, topic: {to}, {output} }}, include_features: true, {stream} }}
-"
-        )
+        let source = format!("kafka: {{ connection: main, topic: {from}, group: {group}, {source} }}");
+        let output = format!("kafka: {{ connection: {output_connection}, topic: {to}, {output} }}");
+        let output = format!("{{ {output}, include_features: true, {stream} }}");
+        ad_view_over(("ads", &source), &format!(", {transform}"), &output)
     }
 
     /// Produces these events to the source topic.
     #[track_caller]
-    pub(crate) fn produce(&self, events: std::ops::Range<u64>) -> Vec<Event> {
+    pub(crate) fn produce(&self, events: Range<u64>) -> Vec<Event> {
         write(&self.client.writer(&self.source), events)
     }
 
@@ -153,17 +130,10 @@ view:
     #[track_caller]
     pub(crate) fn records(&self, host: &Host, count: usize) -> Vec<Record> {
         let tail = self.client.tail(&self.output);
-        let waited = Instant::now();
-        while tail.count() < count {
-            assert!(
-                waited.elapsed() < tests::LIMIT,
-                "{} of {count} records are there; the view is {:#}; the host said:\n{}",
-                tail.count(),
-                host.view(VIEW),
-                host.log()
-            );
-            thread::park_timeout(Duration::from_millis(10));
-        }
+        host.eventually("records come out", || match tail.count() {
+            there if there >= count => Ok(()),
+            there => Err(format!("{there} of {count} are there")),
+        });
         drop(tail);
         let records = self.client.read(&self.output);
         assert_eq!(records.len(), count, "more records than expected");
@@ -203,13 +173,8 @@ view:
         }
         self.workspace.write("seen.ndjson", lines).write("vectors.json", vectors.to_string());
         let outputs = self.client.ends(&self.output).len().to_string();
-        let checker = Command::new("python3")
-            .arg(checkout().join("tests/checker/check_topic.py"))
-            .args([mode, &self.source, &outputs, "events.ndjson", "seen.ndjson", "vectors.json"])
-            .current_dir(self.workspace.path())
-            .output()
-            .expect("python3 was found");
-        assert!(checker.status.success(), "{}", String::from_utf8_lossy(&checker.stdout));
+        let arguments = [mode, &self.source, &outputs, "events.ndjson", "seen.ndjson", "vectors.json"];
+        checker::check(&self.workspace, "check_topic.py", &arguments);
     }
 }
 
@@ -222,82 +187,36 @@ pub(crate) struct Event {
     pub(crate) time: String,
 }
 
-/// Produces these events, keyed by user. Times of neighbors go back and forth, so some rows are late.
+impl Target for Job {
+    type Event = Event;
+
+    const ROWS: u64 = 50;
+
+    fn pause(&self) -> Duration {
+        Duration::from_millis(10)
+    }
+
+    fn writer(&self) -> impl FnMut(Range<u64>) -> Vec<Event> {
+        let writer = self.client.writer(&self.source);
+        move |events| write(&writer, events)
+    }
+}
+
+/// Produces these events, keyed by user.
 #[track_caller]
-pub(crate) fn write(writer: &kafka::Writer, events: std::ops::Range<u64>) -> Vec<Event> {
-    let made: Vec<(String, String)> = events
-        .map(|index| {
-            let user = user_of(index);
-            let event = impression(&user, index ^ 0x2f);
-            (user, event.trim_end().to_owned())
-        })
-        .collect();
-    let places =
-        writer.write(made.iter().map(|(user, event)| Record::new(event.as_bytes()).key(user.as_bytes())));
-    places
-        .into_iter()
-        .zip(made)
-        .map(|((partition, offset), (user, event))| {
-            let event: Value = serde_json::from_str(&event).unwrap();
-            let time = event["timestamp"].as_str().unwrap().to_owned();
-            Event { partition, offset, user, time }
-        })
-        .collect()
-}
-
-/// Whom an event is about.
-pub(crate) fn user_of(index: u64) -> String {
-    format!("u{}", index.wrapping_mul(2_654_435_761) % USERS)
-}
-
-/// A metric's value, summed over the samples whose labels contain all of these texts; `None` without a sample.
-pub(crate) fn metric(host: &Host, name: &str, labels: &[&str]) -> Option<f64> {
-    let text = host.get("/metrics").text;
-    let values = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let (found, value) = rest.rsplit_once(' ')?;
-        let exact = found.is_empty() || found.starts_with('{');
-        (exact && labels.iter().all(|label| found.contains(label))).then(|| value.parse::<f64>().ok())?
-    });
-    let values: Vec<f64> = values.collect();
-    (!values.is_empty()).then(|| values.iter().sum())
-}
-
-/// Waits until the view has that many partitions.
-#[track_caller]
-pub(crate) fn assigned(host: &Host, count: usize) {
-    host.view_when(VIEW, "it has its partitions", |view| {
-        let positions = view["positions"].as_array().map_or(0, Vec::len);
-        view["state"] == "running" && positions == count
-    });
+pub(crate) fn write(writer: &kafka::Writer, events: Range<u64>) -> Vec<Event> {
+    let made: Vec<Impression> = events.map(Impression::new).collect();
+    let places = writer.write(made.iter().map(|event| Record::new(event.json()).key(event.user.as_bytes())));
+    let event =
+        |((partition, offset), Impression { user, time, .. })| Event { partition, offset, user, time };
+    places.into_iter().zip(made).map(event).collect()
 }
 
 /// Waits until the host says that the view has nothing before it.
 #[track_caller]
 pub(crate) fn no_lag(host: &Host) {
-    let waited = Instant::now();
-    while metric(host, LAG, &[VIEW]) != Some(0.0) {
-        let metrics = host.get("/metrics").text;
-        let lines: Vec<&str> = metrics.lines().filter(|line| line.starts_with(LAG)).collect();
-        assert!(
-            waited.elapsed() < tests::LIMIT,
-            "the lag does not go away: {lines:#?}; the view is {:#}; the host said:\n{}",
-            host.view(VIEW),
-            host.log()
-        );
-        thread::park_timeout(Duration::from_millis(20));
-    }
-}
-
-/// Every user's vector, as the checker wants it: value and time by user.
-#[track_caller]
-pub(crate) fn vectors(host: &Host) -> Value {
-    let entities: Vec<Value> = (0..USERS).map(|user| json!({"user_id": format!("u{user}")})).collect();
-    let answer = host.post(&format!("/v1/features/{VIEW}"), json!({"entities": entities}).to_string());
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    let body = answer.json();
-    let rows = body["rows"].as_array().expect("there is a row for each entity");
-    let vectors: BTreeMap<String, &Value> =
-        rows.iter().enumerate().map(|(user, row)| (format!("u{user}"), row)).collect();
-    json!(vectors)
+    host.eventually("the view has nothing before it", || match metric(host, LAG, &[VIEW]) {
+        Some(0.0) => Ok(()),
+        lag => Err(format!("its lag is {lag:?}")),
+    });
 }

@@ -1,70 +1,18 @@
 //! kill -9 from topic to topic under load, beside a consumer of committed records: nothing is lost, order is kept, and
 //! in transactions nothing is repeated. A checker in another language recomputes all of it.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use tests::kafka;
 use tests::{Host, Way, api, eventually};
 
-use crate::kafka_job::{Event, Job, Shape, VIEW, vectors, write};
-use crate::support::{EndLoad, python};
+use crate::kafka_job::{Job, Shape};
+use crate::load::{Load, Target};
+use crate::support::{VIEW, python, rounds, vectors};
 
-/// Events in one write.
-const ROWS: u64 = 50;
-
-/// How often the host is killed: `MILLRACE_KILL_ROUNDS` for long runs.
-fn rounds() -> u64 {
-    std::env::var("MILLRACE_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
-}
-
-/// Produces in order until told to stop; notes what was acknowledged.
-pub(crate) struct Load<'a> {
-    job: &'a Job,
-    stop: AtomicBool,
-    events: Mutex<Vec<Event>>,
-    written: AtomicU64,
-    /// How long it waits after each write.
-    pub(crate) pause: Duration,
-}
-
-impl<'a> Load<'a> {
-    pub(crate) fn new(job: &'a Job) -> Self {
-        Self {
-            job,
-            stop: AtomicBool::new(false),
-            events: Mutex::default(),
-            written: AtomicU64::new(0),
-            pause: Duration::from_millis(10),
-        }
-    }
-
-    /// Runs the load while something is done.
-    pub(crate) fn during<T>(&self, something: impl FnOnce() -> T) -> T {
-        self.stop.store(false, Ordering::Release);
-        thread::scope(|scope| {
-            let _end = EndLoad(&self.stop);
-            scope.spawn(|| {
-                let writer = self.job.client.writer(&self.job.source);
-                while !self.stop.load(Ordering::Acquire) {
-                    let from = self.written.load(Ordering::Relaxed);
-                    let written = write(&writer, from..from + ROWS);
-                    self.events.lock().unwrap().extend(written);
-                    self.written.store(from + ROWS, Ordering::Relaxed);
-                    thread::park_timeout(self.pause);
-                }
-            });
-            something()
-        })
-    }
-
-    /// What was acknowledged.
-    pub(crate) fn events(&self) -> Vec<Event> {
-        self.events.lock().unwrap().clone()
-    }
-}
+/// How often the host is killed.
+const KILLS: u64 = 6;
 
 #[test]
 fn kill_at_least_once_loses_nothing_and_repeats_in_order() {
@@ -84,10 +32,10 @@ fn kill_rounds(output: &str, mode: &str) {
     let tail = job.client.tail(&job.output);
     let load = Load::new(&job);
     load.during(|| {
-        for round in 0..rounds() {
+        for round in 0..rounds(KILLS) {
             let before = tail.count();
             let host = Host::start(&job.workspace);
-            let enough = before + usize::try_from(ROWS).unwrap();
+            let enough = before + usize::try_from(Job::ROWS).unwrap();
             eventually("records come out", || (tail.count() > enough).then_some(()));
             // A different moment each time, in terms of work done rather than of time.
             thread::park_timeout(Duration::from_millis(17 * (round % 11)));
@@ -197,15 +145,15 @@ fn kill_from_push_to_topic_repeats_nothing() {
     let kafka_key = text.lines().find(|line| line.starts_with("  kafka: ")).unwrap().to_owned();
     job.workspace.write("views/ads.yaml", text.replacen(&kafka_key, "  push: {}", 1));
     let mut pushed = 0;
-    for round in 0..rounds().min(10) {
+    for round in 0..rounds(KILLS).min(10) {
         let host = Host::start(&job.workspace);
         host.view_when(VIEW, "it runs", |view| view["state"] == "running");
         for _ in 0..=round % 3 {
-            let body: String = (pushed..pushed + ROWS)
+            let body: String = (pushed..pushed + Job::ROWS)
                 .map(|row| crate::support::impression(&format!("u{}", row % 7), row))
                 .collect();
             host.push("ads", body);
-            pushed += ROWS;
+            pushed += Job::ROWS;
         }
         thread::park_timeout(Duration::from_millis(13 * (round % 7)));
         host.kill();

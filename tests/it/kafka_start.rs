@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tests::kafka::{self, Record};
 use tests::{Host, eventually};
 
-use crate::kafka_job::{Job, Shape, VIEW, assigned, metric};
-use crate::support::{impression, read};
+use crate::kafka_job::{Job, Shape};
+use crate::support::{VIEW, assigned, impression, metric, read};
 
 /// Ten events of a partition, a second apart by the broker's time from 2026-01-01 on.
 fn events(partition: i32, from: u64) -> Vec<Record> {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tests::kafka::{self, Record};
 use tests::{Host, eventually};
 
-use crate::kafka_job::{Job, Shape, VIEW, metric, no_lag, vectors, write};
-use crate::support::{dead_letters, impression, python, read};
+use crate::kafka_job::{Job, Shape, no_lag, write};
+use crate::support::{VIEW, dead_letters, impression, metric, python, read, vectors};
 
 /// Events in each round trip.
 const EVENTS: u64 = 2000;

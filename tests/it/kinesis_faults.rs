@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::kinesis::{self, Call, Fault};
-use tests::{Host, eventually};
+use tests::{Host, eventually, pass};
 
-use crate::kafka_job::{VIEW, assigned};
-use crate::kinesis_job::{Job, Load, Shape};
-use crate::support::python;
+use crate::kinesis_job::{Job, Shape};
+use crate::load::Load;
+use crate::support::{VIEW, assigned, python};
 
 /// How many lines a host may say about a Kinesis that is away, however long it is: source and output notice it each for
 /// themselves, and say when it is back.
@@ -18,14 +18,6 @@ const LINES: usize = 8;
 const READS_A_SECOND: u32 = 5;
 /// For ever.
 const ALL: u64 = u64::MAX;
-
-/// Lets time pass in which nothing may happen.
-fn pass(time: Duration) {
-    let until = Instant::now() + time;
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        std::thread::park_timeout(left);
-    }
-}
 
 /// At most one record of a key is on its way: neither twice in a request, nor in two that overlap in time.
 #[track_caller]
@@ -178,27 +170,24 @@ fn a_kinesis_that_is_away_is_waited_for() {
     proxy.refuse();
     let first = job.put(0..20);
     let host = Host::spawn(&job.workspace, &[]);
-    let reasons = eventually("the host says what it waits for", || {
-        let answer = host.try_get("/readyz")?;
-        (answer.status == 503 && answer.text.contains("aws")).then_some(answer.text)
-    });
+    let reasons = host.unready("aws");
     assert_eq!(host.get("/livez").status, 200, "{reasons}");
     proxy.mend();
     let mut tail = job.tail();
     job.emitted(&host, &mut tail, &first);
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     // Away once more, for as long as it takes to notice.
     let said = host.log().lines().count();
     proxy.refuse();
     let second = job.put(20..40);
-    eventually("the host is not ready", || (host.get("/readyz").status == 503).then_some(()));
+    host.unready("");
     pass(Duration::from_secs(3));
     let log = host.log();
     let lines: Vec<&str> = log.lines().skip(said).collect();
     assert!(lines.len() <= LINES, "{}", lines.join("\n"));
     proxy.mend();
     job.emitted(&host, &mut tail, &second);
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     assert!(host.stop().success());
     job.check("once", &[first, second].concat(), &Value::Null);
 }

@@ -3,19 +3,20 @@
 
 use tests::kinesis;
 use tests::redis::{self, Server};
-use tests::{Host, Workspace, eventually};
+use tests::{Host, Workspace};
 
 use crate::kafka_group::shared;
-use crate::kafka_job::vectors;
-use crate::kinesis_job::{Job, Load, Shape};
-use crate::support::python;
+use crate::kinesis_job::{Job, Shape};
+use crate::load::Load;
+use crate::redis_job::at;
+use crate::support::{python, vectors};
 
 /// Leases and rows in that Redis.
 pub(crate) fn in_redis(server: &Server) -> Shape<'static> {
     Shape {
         shards: 4,
         store: "online_store: { redis: { connection: cache } }",
-        host: format!("  cache:\n    redis: {{ address: \"{}\" }}\n", server.address()),
+        host: format!("  cache:\n    redis: {{ {} }}\n", at(server)),
         ..Shape::default()
     }
 }
@@ -60,7 +61,7 @@ fn hosts_share_shards_and_take_over() {
     job.emitted(&host, &mut tail, &events);
     // Every host serves every key, whoever wrote it.
     let first = Host::start(&job.workspace);
-    eventually("the first is ready again", || (first.get("/readyz").status == 200).then_some(()));
+    first.ready();
     assert_eq!(vectors(&first), vectors(&host));
     let stored = vectors(&first);
     assert!(first.stop().success());

@@ -2,22 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::Range;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::kafka::name;
 use tests::kinesis::{self, Client, Make, Proxy, Record};
-use tests::{Host, Workspace, checkout};
+use tests::{Host, Workspace};
 
-use crate::kafka_job::{VIEW, user_of};
-use crate::support::{EndLoad, impression};
+use crate::checker;
+use crate::load::Target;
+use crate::support::{Impression, ad_view_over};
 
-/// Events in one write.
-pub(crate) const ROWS: u64 = 20;
+/// Between two looks at the output: each is work for a server that has little time.
+const BETWEEN: Duration = Duration::from_millis(50);
 
 /// How a job differs from the usual one.
 #[derive(Clone)]
@@ -117,39 +116,17 @@ connections:
 
     fn views(&self, shape: &Shape<'_>) -> String {
         let (from, to, source, output) = (&self.source, &self.output, shape.source, shape.output);
-        format!(
-            "entity: {{ name: user, join_keys: {{ user_id: string }} }}
----
-source:
-  name: ads
-  kinesis: {{ connection: aws, stream_name: {from}, {source} }}
-  schema:
-    user_uuid: {{ type: string, nullable: false }}
-    ad_id: int64
-    timestamp: timestamp
-  timestamp_field: timestamp
-  batch: {{ parquet: {{ path: data/ads, timestamp_field: timestamp }} }}
----
-view:
-  name: {VIEW}
-  source: ads
-  entities: [user]
-  transform: {{ component: user_impression_counts.wasm }}
-  features: {{ impression: int64 }}
-  timestamp_field: timestamp
-  online: true
-  ttl: 36500d
-  output_stream:
-    kinesis: {{ connection: aws, stream_name: {to}, {output} }}
-    include_features: true
-    version: \"2\"
-"
-        )
+        let source = format!(
+            "kinesis: {{ connection: aws, stream_name: {from}, {source} }}
+  batch: {{ parquet: {{ path: data/ads, timestamp_field: timestamp }} }}"
+        );
+        let output = format!("kinesis: {{ connection: aws, stream_name: {to}, {output} }}");
+        ad_view_over(("ads", &source), "", &format!("{{ {output}, include_features: true, version: \"2\" }}"))
     }
 
     /// Puts these events into the source stream.
     #[track_caller]
-    pub(crate) fn put(&self, events: std::ops::Range<u64>) -> Vec<Event> {
+    pub(crate) fn put(&self, events: Range<u64>) -> Vec<Event> {
         put(&self.client, &self.source, events)
     }
 
@@ -166,40 +143,23 @@ view:
     /// Waits until all of these events came out at least once.
     #[track_caller]
     pub(crate) fn emitted(&self, host: &Host, tail: &mut Tail, events: &[Event]) {
-        let waited = Instant::now();
-        loop {
+        host.eventually("all events come out", || {
             tail.look();
             let missing = events.iter().filter(|event| !tail.places.contains(&event.place())).count();
-            if missing == 0 {
-                return;
-            }
-            assert!(
-                waited.elapsed() < tests::LIMIT,
-                "{missing} of {} events did not come out; the view is {:#}; the host said:\n{}",
-                events.len(),
-                host.view(VIEW),
-                host.log()
-            );
-            thread::park_timeout(Duration::from_millis(100));
-        }
+            if missing == 0 { Ok(()) } else { Err(format!("{missing} of {} did not", events.len())) }
+        });
     }
 
     /// Waits until that many different events more have come out.
     #[track_caller]
     pub(crate) fn emits(&self, host: &Host, tail: &mut Tail, count: usize, what: &str) {
         tail.look();
-        let (before, waited) = (tail.count(), Instant::now());
-        while tail.count() < before + count {
-            assert!(
-                waited.elapsed() < tests::LIMIT,
-                "{what}: {} more; the view is {:#}; the host said:\n{}",
-                tail.count() - before,
-                host.view(VIEW),
-                host.log()
-            );
-            thread::park_timeout(Duration::from_millis(50));
+        let before = tail.count();
+        host.eventually(what, || {
             tail.look();
-        }
+            let more = tail.count() - before;
+            if more >= count { Ok(()) } else { Err(format!("{more} more")) }
+        });
     }
 
     /// Has the independent checker look at everything that was put and seen.
@@ -216,14 +176,8 @@ view:
             writeln!(lines, "{line}").unwrap();
         }
         self.workspace.write("seen.ndjson", lines).write("vectors.json", vectors.to_string());
-        let checker = Command::new("python3")
-            .arg(checkout().join("tests/checker/check_stream.py"))
-            .args([mode, "events.ndjson", "seen.ndjson", "vectors.json"])
-            .current_dir(self.workspace.path())
-            .output()
-            .expect("python3 was found");
-        let said = String::from_utf8_lossy(&checker.stdout);
-        assert!(checker.status.success(), "{said}{}", String::from_utf8_lossy(&checker.stderr));
+        let arguments = [mode, "events.ndjson", "seen.ndjson", "vectors.json"];
+        checker::check(&self.workspace, "check_stream.py", &arguments);
     }
 }
 
@@ -238,8 +192,9 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Reads what is there.
+    /// Reads what is there, after a while in which more may have come.
     pub(crate) fn look(&mut self) {
+        thread::park_timeout(BETWEEN);
         for record in self.client.more(&self.stream) {
             let source = &record.json()["source"];
             let text =
@@ -285,72 +240,28 @@ fn hex(decimal: &str) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Puts these events, keyed by user. Times of neighbors go back and forth, so some rows are late.
+impl Target for Job {
+    type Event = Event;
+
+    const ROWS: u64 = 20;
+
+    fn pause(&self) -> Duration {
+        // One of the servers slows with what a shard holds.
+        Duration::from_millis(if self.make == Make::Local { 100 } else { 40 })
+    }
+
+    fn writer(&self) -> impl FnMut(Range<u64>) -> Vec<Event> {
+        let client = kinesis::shared(self.make).client();
+        move |events| put(&client, &self.source, events)
+    }
+}
+
+/// Puts these events, keyed by user.
 #[track_caller]
-pub(crate) fn put(client: &Client, stream: &str, events: std::ops::Range<u64>) -> Vec<Event> {
-    let made: Vec<(String, String)> = events
-        .map(|index| {
-            let user = user_of(index);
-            let event = impression(&user, index ^ 0x2f);
-            (user, event.trim_end().to_owned())
-        })
-        .collect();
-    let records: Vec<Record> = made.iter().map(|(user, event)| Record::new(user, event.as_bytes())).collect();
+fn put(client: &Client, stream: &str, events: Range<u64>) -> Vec<Event> {
+    let made: Vec<Impression> = events.map(Impression::new).collect();
+    let records: Vec<Record> = made.iter().map(|event| Record::new(&event.user, event.json())).collect();
     let places = client.put(stream, &records);
-    places
-        .into_iter()
-        .zip(made)
-        .map(|((shard, sequence), (user, event))| {
-            let event: Value = serde_json::from_str(&event).unwrap();
-            let time = event["timestamp"].as_str().unwrap().to_owned();
-            Event { shard, sequence, user, time }
-        })
-        .collect()
-}
-
-/// Puts events in order until told to stop; notes what was acknowledged.
-pub(crate) struct Load<'a> {
-    job: &'a Job,
-    stop: AtomicBool,
-    events: Mutex<Vec<Event>>,
-    written: AtomicU64,
-    /// How long it waits after each write.
-    pause: Duration,
-}
-
-impl<'a> Load<'a> {
-    pub(crate) fn new(job: &'a Job) -> Self {
-        Self {
-            job,
-            stop: AtomicBool::new(false),
-            events: Mutex::default(),
-            written: AtomicU64::new(0),
-            // One of the servers slows with what a shard holds.
-            pause: Duration::from_millis(if job.make == Make::Local { 100 } else { 40 }),
-        }
-    }
-
-    /// Runs the load while something is done.
-    pub(crate) fn during<T>(&self, something: impl FnOnce() -> T) -> T {
-        self.stop.store(false, Ordering::Release);
-        thread::scope(|scope| {
-            let _end = EndLoad(&self.stop);
-            scope.spawn(|| {
-                let client = kinesis::shared(self.job.make).client();
-                while !self.stop.load(Ordering::Acquire) {
-                    let from = self.written.load(Ordering::Relaxed);
-                    let written = put(&client, &self.job.source, from..from + ROWS);
-                    self.events.lock().unwrap().extend(written);
-                    self.written.store(from + ROWS, Ordering::Relaxed);
-                    thread::park_timeout(self.pause);
-                }
-            });
-            something()
-        })
-    }
-
-    /// What was acknowledged.
-    pub(crate) fn events(&self) -> Vec<Event> {
-        self.events.lock().unwrap().clone()
-    }
+    let event = |((shard, sequence), Impression { user, time, .. })| Event { shard, sequence, user, time };
+    places.into_iter().zip(made).map(event).collect()
 }

@@ -8,22 +8,20 @@ use tests::Host;
 use tests::kinesis;
 use tests::redis::{self, Server};
 
-use crate::kafka_job::{VIEW, vectors};
 use crate::kinesis_group::in_redis;
-use crate::kinesis_job::{Job, Load, ROWS, Shape};
-use crate::support::python;
+use crate::kinesis_job::{Job, Shape};
+use crate::load::{Load, Target};
+use crate::support::{VIEW, python, rounds, vectors};
 
-/// How often the host is killed: `MILLRACE_KILL_ROUNDS` for long runs.
-fn rounds() -> u64 {
-    std::env::var("MILLRACE_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
-}
+/// How often the host is killed.
+const KILLS: u64 = 5;
 
 #[test]
 fn kill_kinesis_loses_nothing_and_keeps_the_order_of_each_key() {
     if !kinesis::there() || !python() {
         return;
     }
-    kill_rounds(&Shape::default(), rounds());
+    kill_rounds(&Shape::default(), rounds(KILLS));
 }
 
 /// The same with rows and leases in Redis: what Redis has is neither forgotten nor doubted after a crash.
@@ -33,7 +31,7 @@ fn kill_kinesis_with_redis_loses_nothing_and_keeps_the_order_of_each_key() {
         return;
     }
     let server = Server::start();
-    kill_rounds(&in_redis(&server), rounds().div_ceil(2));
+    kill_rounds(&in_redis(&server), rounds(KILLS).div_ceil(2));
 }
 
 fn kill_rounds(shape: &Shape<'_>, rounds: u64) {
@@ -43,7 +41,7 @@ fn kill_rounds(shape: &Shape<'_>, rounds: u64) {
     load.during(|| {
         for round in 0..rounds {
             let host = Host::start(&job.workspace);
-            job.emits(&host, &mut tail, usize::try_from(ROWS).unwrap(), "records come out");
+            job.emits(&host, &mut tail, usize::try_from(Job::ROWS).unwrap(), "records come out");
             if round % 3 == 1 {
                 let shards = job.client.open_shards(&job.source);
                 job.client.split(&job.source, &shards[usize::try_from(round).unwrap() % shards.len()].id);

@@ -1,11 +1,11 @@
 //! Shards that are split and merged under load: what a user's events were put in order comes out in order.
 
+use tests::Host;
 use tests::kinesis::{self, Make};
-use tests::{Host, eventually};
 
-use crate::kafka_job::{VIEW, vectors};
-use crate::kinesis_job::{Job, Load, Shape};
-use crate::support::python;
+use crate::kinesis_job::{Job, Shape};
+use crate::load::Load;
+use crate::support::{VIEW, python, vectors};
 
 #[test]
 fn splits_and_merges_keep_order_on_kinesis_local() {
@@ -77,7 +77,7 @@ fn empty_shards_come_to_their_end() {
     let host = Host::start(&job.workspace);
     let more = job.put(20..40);
     job.emitted(&host, &mut tail, &more);
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     assert!(host.stop().success());
     job.check("once", &[events, more].concat(), &serde_json::Value::Null);
 }

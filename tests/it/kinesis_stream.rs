@@ -8,9 +8,8 @@ use tests::kafka::name;
 use tests::kinesis::{self, Fault, Make, Record};
 use tests::{Host, Workspace, checkout, eventually};
 
-use crate::kafka_job::{VIEW, assigned, vectors};
 use crate::kinesis_job::{Job, Shape, Tail};
-use crate::support::{dead_letters, impression, python};
+use crate::support::{VIEW, assigned, dead_letters, impression, python, vectors};
 
 const DRIVERS: &str = "driver_hourly_stats_stream";
 

@@ -44,3 +44,5 @@ mod redis_security;
 mod redis_cluster;
 mod redis_feast;
 mod support;
+mod load;
+mod checker;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tests::redis::{self, Server};
 use tests::{Host, Workspace};
 
-use crate::support::{ad_impressions, impression, read};
+use crate::redis_job::{at, entities};
+use crate::support::{VIEW, ad_impressions, impression, read};
 
 /// The store of all views.
 fn settings(workspace: &Workspace, server: &Server, default_store: bool) {
@@ -16,16 +17,15 @@ fn settings(workspace: &Workspace, server: &Server, default_store: bool) {
     workspace.write(
         "host.yaml",
         format!(
-            "connections: {{ cache: {{ redis: {{ address: \"{}\" }} }} }}\n\
+            "connections: {{ cache: {{ redis: {{ {} }} }} }}\n\
              online_store: {{ {store}embedded: {{ checkpoint_interval: 100ms }} }}\n",
-            server.address()
+            at(server)
         ),
     );
 }
 
 fn migrate(workspace: &Workspace, more: &[&str]) -> Output {
-    let arguments =
-        ["migrate-store", "--view", "user_impression_counts", "--views", "views", "--config", "host.yaml"];
+    let arguments = ["migrate-store", "--view", VIEW, "--views", "views", "--config", "host.yaml"];
     Host::command(workspace, &[&arguments[..], more].concat())
 }
 
@@ -50,7 +50,7 @@ fn rows_move_with_the_host_stopped_and_the_view_goes_on() {
     settings(&workspace, &server, false);
     let host = Host::start(&workspace);
     host.push("ad_impressions", impressions(0..500));
-    host.view_when("user_impression_counts", "everything is applied", |view| view["rows_out"] == json!(500));
+    host.view_when(VIEW, "everything is applied", |view| view["rows_out"] == json!(500));
     let before: Vec<Value> = (0..50).map(|user| row(&host, user)).collect();
     // While the host runs its data is its own.
     let refused = migrate(&workspace, &["--to", "cache"]);
@@ -61,13 +61,13 @@ fn rows_move_with_the_host_stopped_and_the_view_goes_on() {
     // Another store, and nothing was moved.
     settings(&workspace, &server, true);
     let host = Host::start(&workspace);
-    let view = host.view("user_impression_counts");
-    assert_eq!(view["state"], "failed");
+    let view = host.view_when(VIEW, "it is refused", |view| view["state"] == "failed");
     let reason = view["reason"].as_str().unwrap();
     assert!(reason.contains("host migrate-store --view user_impression_counts --to cache"), "{reason}");
     assert_eq!(row(&host, 7), before[7], "rows are read where they are");
     assert!(host.stop().success());
 
+    assert_eq!(entities(&server).len(), 0);
     for _ in 0..2 {
         let moved = migrate(&workspace, &["--to", "cache", "--format", "json"]);
         assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
@@ -75,13 +75,14 @@ fn rows_move_with_the_host_stopped_and_the_view_goes_on() {
         assert_eq!(moved[0]["store"], "redis/cache");
         assert!(moved[0]["rows"].as_u64() >= Some(50) && moved[0]["unnamed"] == 0, "{moved}");
     }
+    assert_eq!(entities(&server).len(), 50);
     let host = Host::start(&workspace);
-    assert_eq!(host.view("user_impression_counts")["state"], "running");
+    host.view_when(VIEW, "it runs", |view| view["state"] == "running");
     assert!(before.iter().all(|row| row.to_string().contains("PRESENT")), "{before:?}");
     let after: Vec<Value> = (0..50).map(|user| row(&host, user)).collect();
     assert_eq!(after, before);
     host.push("ad_impressions", impressions(500..600));
-    host.view_when("user_impression_counts", "everything is applied", |view| view["rows_out"] == json!(100));
+    host.view_when(VIEW, "everything is applied", |view| view["rows_out"] == json!(100));
     let newest = row(&host, 7);
     assert_ne!(newest, before[7]);
     assert!(host.stop().success());
@@ -90,12 +91,13 @@ fn rows_move_with_the_host_stopped_and_the_view_goes_on() {
     // Back again, only if somebody says so.
     settings(&workspace, &server, false);
     let host = Host::start(&workspace);
-    let view = host.view("user_impression_counts");
+    let view = host.view_when(VIEW, "it is refused", |view| view["state"] == "failed");
     assert!(view["reason"].as_str().unwrap().contains("they are in Redis at connection `cache`"), "{view}");
     assert_eq!(row(&host, 7), newest, "rows are read where they are");
     assert!(host.stop().success());
     assert!(migrate(&workspace, &["--to", "embedded", "--note-only"]).status.success());
-    assert_eq!(Host::start(&workspace).view("user_impression_counts")["state"], "running");
+    let host = Host::start(&workspace);
+    host.view_when(VIEW, "it runs", |view| view["state"] == "running");
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn what_cannot_be_moved_is_said() {
     };
     told(&["--to", "nowhere"], 2, "host.yaml has no connection `nowhere`");
     told(&["--to", "main"], 2, "connection `main` is one to `kafka`");
-    told(&["--to", "embedded"], 2, "host.yaml has no connection `embedded`");
+    told(&["--to", "embedded"], 2, "not copied from Redis to the embedded store; with --note-only");
     told(&["--to", "cache", "--view", "nobody"], 2, "there is no view `nobody`");
     told(&["--to", "cache"], 1, "there is no data of a host");
 }

@@ -53,7 +53,7 @@ fn reads_wait_for_what_was_emitted() {
     host.push("ad_impressions", impression("new", ROWS));
     host.view_when(VIEW, "all is taken again", |view| view["state"] == "running");
     assert_eq!(read(&host, &last).json()["results"][1]["statuses"][0], "PRESENT");
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     emitted(&workspace, ROWS + 1);
     let identities: BTreeSet<String> = workspace
         .lines("out.ndjson")

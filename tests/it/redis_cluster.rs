@@ -1,10 +1,10 @@
 //! Redis as a cluster, and watched by sentinels: masters are killed and slots move under load, and nothing is lost.
 
+use tests::Host;
 use tests::redis::{self, Cluster, Sentinels, Settings};
-use tests::{Host, eventually};
 
-use crate::kafka_job::metric;
-use crate::redis_job::{Load, all_emitted, check, emits, folder, newest, repaired};
+use crate::redis_job::{Load, all_emitted, check, emits, entities, folder, newest, repaired};
+use crate::support::metric;
 
 #[test]
 fn a_cluster_loses_a_master_and_moves_slots_under_load() {
@@ -22,10 +22,7 @@ fn a_cluster_loses_a_master_and_moves_slots_under_load() {
         // Slots that hold rows go to another master, one key at a time.
         for from in 0..2 {
             let to = 2;
-            let keys: Vec<Vec<u8>> = cluster.nodes[from].ask(&["KEYS", "*"]);
-            let key =
-                keys.into_iter().find(|key| !key.starts_with(b"millrace:")).expect("each master has rows");
-            let slot = cluster.slot(&key);
+            let slot = cluster.slot(entities(&cluster.nodes[from]).first().expect("each master has rows"));
             cluster.begin_move(slot, from, to);
             more("a slot is on the move");
             cluster.move_keys(slot, from, to, 1);
@@ -39,7 +36,7 @@ fn a_cluster_loses_a_master_and_moves_slots_under_load() {
     // A moved slot is not followed before it is met.
     assert!(metric(&host, "millrace_redis_redirects_total", &["cache"]).unwrap_or_default() > 0.0);
     all_emitted(&workspace, &host, load.count());
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     let expected = newest(load.events());
     repaired(&host, &expected);
     let reader = Host::start(&other);
@@ -66,7 +63,7 @@ fn sentinels_lead_a_host_to_the_new_master() {
         emits(&workspace, &host, 200, "a replica has taken over");
     });
     all_emitted(&workspace, &host, load.count());
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     repaired(&host, &newest(load.events()));
     assert!(host.stop().success());
 }

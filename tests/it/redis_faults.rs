@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use tests::redis::{self, Server, Settings};
-use tests::{Host, Proxy, Way, Workspace, api, eventually};
+use tests::{Host, Proxy, Way, Workspace, api, eventually, pass};
 
 use crate::redis_job::{
-    Load, SOURCE, VIEW, all_emitted, check, emits, emitted, event_of, events, folder, newest, rows,
+    CLAIM, Load, SHARED, SOURCE, VIEW, all_emitted, at, check, emits, emitted, entities, event_of, events,
+    folder, host_file, newest, rows,
 };
+use crate::support::{ad_view, impression, read};
 
 /// How many lines a host may say about a Redis that is away, however long.
 const LINES: usize = 6;
@@ -22,15 +24,7 @@ fn proxied(more: &str) -> (Server, Proxy, Workspace) {
 
 #[track_caller]
 fn away(host: &Host) -> String {
-    eventually("the host is not ready", || {
-        let answer = host.try_get("/readyz")?;
-        (answer.status == 503 && answer.text.contains("connection `cache`")).then_some(answer.text)
-    })
-}
-
-#[track_caller]
-fn ready(host: &Host) {
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.unready("connection `cache`")
 }
 
 #[test]
@@ -39,6 +33,8 @@ fn a_host_starts_without_redis_and_goes_on_whenever_it_is_there() {
         return;
     }
     let (_server, proxy, workspace) = proxied("response_timeout: 500ms");
+    let redis = format!("address: \"{}\", response_timeout: 500ms", proxy.address());
+    host_file(&workspace, &redis, &format!("shutdown_grace: 2s\n{SHARED}"));
     proxy.refuse();
     let host = Host::spawn(&workspace, &[]);
     away(&host);
@@ -47,10 +43,11 @@ fn a_host_starts_without_redis_and_goes_on_whenever_it_is_there() {
     eventually("a push is taken", || {
         host.try_post(&format!("/v1/push/{SOURCE}"), events(0..100)).filter(|answer| answer.status == 200)
     });
+    pass(Duration::from_millis(500));
     assert_eq!(emitted(&workspace), 0, "nothing is emitted that nobody could read");
     proxy.mend();
     all_emitted(&workspace, &host, 100);
-    ready(&host);
+    host.ready();
     check(&host, &newest(0..100));
     // Away once more, for as long as it takes to notice, with reads and writes under way.
     let said = host.log().lines().count();
@@ -63,7 +60,7 @@ fn a_host_starts_without_redis_and_goes_on_whenever_it_is_there() {
     assert_eq!(emitted(&workspace), 100, "{} {}", host.get("/readyz").text, host.log());
     proxy.mend();
     all_emitted(&workspace, &host, 300);
-    ready(&host);
+    host.ready();
     check(&host, &newest(0..300));
     let log = host.log();
     let lines: Vec<&str> = log.lines().skip(said).collect();
@@ -73,7 +70,7 @@ fn a_host_starts_without_redis_and_goes_on_whenever_it_is_there() {
     proxy.refuse();
     host.push(SOURCE, events(300..400));
     away(&host);
-    host.kill();
+    assert_eq!(host.stop().code(), Some(70), "what was pushed could not be finished");
     proxy.mend();
     let host = Host::start(&workspace);
     all_emitted(&workspace, &host, 400);
@@ -98,7 +95,7 @@ fn a_bad_network_loses_and_repeats_nothing() {
             more("connections were cut");
             let _: String = server.ask(&["SCRIPT", "FLUSH"]);
             // Without a claim every row needs the script.
-            let _: u64 = server.ask(&["DEL", crate::redis_job::CLAIM]);
+            let _: u64 = server.ask(&["DEL", CLAIM]);
             more("scripts were flushed");
         }
         proxy.latency(Duration::from_millis(30));
@@ -120,7 +117,7 @@ fn a_bad_network_loses_and_repeats_nothing() {
         more("the network is back");
     });
     all_emitted(&workspace, &host, load.count());
-    ready(&host);
+    host.ready();
     check(&host, &newest(load.events()));
     assert!(host.stop().success());
 }
@@ -135,7 +132,7 @@ fn a_full_redis_holds_rows_back_and_drops_none() {
     let used: u64 = server.info("used_memory").parse().unwrap();
     let limit = |bytes: u64| server.ask::<String>(&["CONFIG", "SET", "maxmemory", &bytes.to_string()]);
     limit(used + (2 << 20));
-    let workspace = folder(&format!("address: \"{}\"", server.address()));
+    let workspace = folder(&at(&server));
     let host = Host::start(&workspace);
     let mut pushed = 0;
     let reasons = eventually("Redis is full", || {
@@ -155,7 +152,7 @@ fn a_full_redis_holds_rows_back_and_drops_none() {
     host.push(SOURCE, event_of(pushed, pushed));
     limit(0);
     all_emitted(&workspace, &host, count + 1);
-    ready(&host);
+    host.ready();
     for from in (0..=pushed).step_by(5000) {
         let drivers: Vec<u64> = (from..(from + 5000).min(pushed + 1)).collect();
         for (driver, row) in drivers.iter().zip(rows(&host, VIEW, drivers.iter().copied())) {
@@ -175,7 +172,7 @@ fn a_redis_that_evicts_is_warned_about_once() {
         lines: "maxmemory 100mb\nmaxmemory-policy allkeys-lru".to_owned(),
         ..Settings::default()
     });
-    let workspace = folder(&format!("address: \"{}\"", server.address()));
+    let workspace = folder(&at(&server));
     let host = Host::start(&workspace);
     let warnings = || host.log().lines().filter(|line| line.contains("allkeys-lru")).count();
     eventually("it warns", || (warnings() > 0).then_some(()));
@@ -195,17 +192,22 @@ fn a_key_of_another_type_pauses_the_view() {
         return;
     }
     let server = Server::start();
-    let workspace = folder(&format!("address: \"{}\"", server.address()));
+    let workspace = folder(&at(&server));
+    workspace.write("views/ads.yaml", ad_view("2").replace("out.ndjson", "ads.ndjson"));
+    workspace.component("user_impression_counts.wasm", "ad_impressions");
     let host = Host::start(&workspace);
     host.push(SOURCE, event_of(7, 1));
     all_emitted(&workspace, &host, 1);
-    let keys: Vec<Vec<u8>> = server.ask(&["KEYS", "*"]);
-    let key = keys.into_iter().find(|key| !key.starts_with(b"millrace:")).expect("there is a row");
+    let key = entities(&server).pop().expect("there is a row");
     ::redis::cmd("DEL").arg(&key).exec(&mut server.connection()).unwrap();
     ::redis::cmd("SET").arg(&key).arg("not a hash").exec(&mut server.connection()).unwrap();
     host.push(SOURCE, event_of(7, 1025));
     let view = host.view_when(VIEW, "it is paused", |view| view["state"] == "paused");
     let reason = view["reason"].as_str().unwrap();
     assert!(reason.contains("`cache`") && reason.contains("remove it"), "{reason}");
+    host.push("ad_impressions", impression("u", 0));
+    eventually("the other view goes on", || (workspace.lines("ads.ndjson").len() == 1).then_some(()));
+    assert_eq!(read(&host, "u").json()["results"][1]["statuses"], serde_json::json!(["PRESENT"]));
+    assert_eq!(emitted(&workspace), 1, "what is not stored is not emitted");
     assert!(host.stop().success());
 }

@@ -3,23 +3,18 @@
 //! `cargo xtask test` installs Feast and says where; `MILLRACE_FEAST_VENV` names the virtual environment.
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tests::redis::{self, Server};
-use tests::{Host, checkout, eventually, require};
+use tests::{Host, eventually};
 
-use crate::redis_job::{SOURCE, VIEW, all_emitted, event_of, events, folder, newest, rows};
-use crate::support::impression;
-
-/// A Python with Feast and its Redis client.
-fn feast() -> Option<PathBuf> {
-    let venv = std::env::var_os("MILLRACE_FEAST_VENV").map(PathBuf::from);
-    let python = venv.map(|venv| venv.join("bin/python")).filter(|python| python.is_file());
-    let what = "Feast in the virtual environment that MILLRACE_FEAST_VENV names";
-    require(what, python.is_some()).then_some(python).flatten()
-}
+use crate::checker::command;
+use crate::redis_job::{
+    SOURCE, VIEW, all_emitted, at, entities, event_of, events, folder, further_view, newest, rows,
+};
+use crate::support::{feast, impression};
 
 /// What Feast would declare.
 fn declared() -> Value {
@@ -34,12 +29,11 @@ fn declared() -> Value {
 
 /// Has Feast write these rows, and then read those.
 #[track_caller]
-fn ask_feast(python: &PathBuf, server: &Server, write: &Value, rows: &[Value]) {
+fn ask_feast(python: &Path, server: &Server, write: &Value, rows: &[Value]) {
     let task = json!({
         "connection": server.address(), "project": "default", "views": declared(), "write": write, "rows": rows,
     });
-    let mut client = Command::new(python)
-        .arg(checkout().join("tests/checker/feast_redis.py"))
+    let mut client = command(python, "feast_redis.py")
         // Nobody is told that it was used.
         .env("FEAST_USAGE", "False")
         .stdin(Stdio::piped())
@@ -65,12 +59,9 @@ fn stock_feast_reads_the_same_rows() {
     }
     let Some(python) = feast() else { return };
     let server = Server::start();
-    let workspace = folder(&format!("address: \"{}\"", server.address()));
+    let workspace = folder(&at(&server));
     // A second view in the same hashes, whose rows are served for an hour; and one of another entity.
-    let text = std::fs::read_to_string(workspace.join("views/drivers.yaml")).unwrap();
-    let (view, _) = text.split("---\n").last().unwrap().split_once("  output_stream:").unwrap();
-    let view = view.replace(&format!("name: {VIEW}"), "name: recent").replace("8640000000s", "1h");
-    workspace.write("views/recent.yaml", view);
+    further_view(&workspace, "recent", |view| view.replace("8640000000s", "1h"));
     workspace.write("views/ads.yaml", crate::support::ad_view("2").replace("out.ndjson", "ads.ndjson"));
     workspace.component("user_impression_counts.wasm", "ad_impressions");
     let host = Host::start_with(&workspace, &["--require-healthy"]);
@@ -115,14 +106,13 @@ fn stock_feast_reads_the_same_rows() {
     all.extend(long.iter().map(|row| task_row(VIEW, row)));
     all.extend(long.iter().map(|row| task_row("recent", row)));
     // Views of one entity share a hash, which does not expire before the one that lives longest.
-    let keys: Vec<Vec<u8>> = server.ask(&["KEYS", "*"]);
-    let hashes: Vec<&Vec<u8>> = keys.iter().filter(|key| !key.starts_with(b"millrace:")).collect();
+    let hashes = entities(&server);
     assert_eq!(hashes.len(), expected.len() + 20);
     for key in hashes {
-        let left: i64 = ::redis::cmd("PTTL").arg(key).query(&mut server.connection()).unwrap();
+        let left: i64 = ::redis::cmd("PTTL").arg(&key).query(&mut server.connection()).unwrap();
         // The users' view is served for a hundred years, and not a day longer.
         let is_driver = key.windows(9).any(|bytes| bytes == b"driver_id");
-        assert_eq!(left == -1, is_driver, "{left} {}", String::from_utf8_lossy(key));
+        assert_eq!(left == -1, is_driver, "{left} {}", String::from_utf8_lossy(&key));
     }
     // Feast writes a row as well, of a driver whom the host does not know.
     let theirs = json!({

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use tests::redis::{self, Server};
 use tests::{Host, Workspace, eventually};
 
-use crate::kafka_job::metric;
 use crate::redis_job::{
-    CLAIM, DRIVERS, Load, SHARED, SOURCE, VIEW, WRITERS, all_emitted, check, emits, event_of, events, folder,
-    host_file, newest, rows,
+    CLAIM, DRIVERS, Load, SHARED, SOURCE, VIEW, WRITERS, all_emitted, at, check, emits, entities, event_of,
+    events, folder, further_view, newest, rows, write,
 };
+use crate::support::metric;
 
 /// Who has the claim of the view.
 fn owner(server: &Server) -> Option<String> {
@@ -40,7 +40,7 @@ fn two_hosts_that_write_the_same_entities_converge() {
         return;
     }
     let server = Server::start();
-    let redis = format!("address: \"{}\"", server.address());
+    let redis = at(&server);
     let folders = [folder(&redis), folder(&redis)];
     let hosts = [0, 1].map(|index: usize| Host::start(&folders[index]));
     let loads = [Load::new(0, 2), Load::new(1, 2)];
@@ -90,7 +90,7 @@ fn every_host_serves_every_entity() {
         return;
     }
     let server = Server::start();
-    let redis = format!("address: \"{}\"", server.address());
+    let redis = at(&server);
     let folders = [folder(&redis), folder(&redis)];
     let writer = Host::start(&folders[0]);
     let reader = Host::start(&folders[1]);
@@ -127,65 +127,41 @@ fn a_view_names_its_own_store() {
     if !redis::there() {
         return;
     }
-    let server = Server::start();
-    let redis = format!("address: \"{}\"", server.address());
-    let keys = |server: &Server| server.ask::<u64>(&["DBSIZE"]);
-    let hashes = |server: &Server| {
-        let all: Vec<Vec<u8>> = server.ask(&["KEYS", "*"]);
-        all.iter().filter(|key| !key.starts_with(b"millrace:")).count()
-    };
-    // The default is embedded; one of two views is in Redis.
-    let workspace = folder(&redis);
-    host_file(&workspace, &redis, "online_store: { embedded: { checkpoint_interval: 100ms } }");
-    second_view(&workspace, "online_store: { redis: { connection: cache } }");
-    let host = Host::start(&workspace);
-    host.push(SOURCE, events(0..200));
-    all_emitted(&workspace, &host, 200);
-    let here = rows(&host, VIEW, 0..DRIVERS);
-    eventually("the second view has them too", || {
-        (values(&rows(&host, "second", 0..DRIVERS)) == values(&here)).then_some(())
-    });
-    check(&host, &newest(0..200));
-    assert_eq!(hashes(&server), newest(0..200).len());
-    let fields: u64 = server.ask(&["HLEN", &hash(&server)]);
-    // Two features, time and version.
-    assert_eq!(fields, 4);
-    assert!(host.stop().success());
-    assert!(keys(&server) > 0);
-    // The other way round: Redis is the default, and one view stays here.
-    let server = Server::start();
-    let redis = format!("address: \"{}\"", server.address());
-    let workspace = Workspace::new();
-    crate::redis_job::write(&workspace, &redis, SHARED);
-    second_view(&workspace, "online_store: { embedded: {} }");
-    let host = Host::start(&workspace);
-    host.push(SOURCE, events(0..200));
-    all_emitted(&workspace, &host, 200);
-    let there = rows(&host, VIEW, 0..DRIVERS);
-    eventually("the second view has them too", || {
-        (values(&rows(&host, "second", 0..DRIVERS)) == values(&there)).then_some(())
-    });
-    let fields: u64 = server.ask(&["HLEN", &hash(&server)]);
-    assert_eq!(fields, 4);
-    assert!(host.stop().success());
+    let (here, redis) = (
+        "online_store: { embedded: { checkpoint_interval: 100ms } }",
+        "online_store: { redis: { connection: cache } }",
+    );
+    one_of_two_in_redis("second", here, redis);
+    one_of_two_in_redis(VIEW, SHARED, "online_store: { embedded: {} }");
 }
 
-/// A view of the same kind, with a store of its own and without output.
-fn second_view(workspace: &Workspace, store: &str) {
-    let text = std::fs::read_to_string(workspace.join("views/drivers.yaml")).unwrap();
-    let view = text.split("---\n").last().unwrap();
-    let (view, _) = view.split_once("  output_stream:").unwrap();
-    let view = view.replace(&format!("name: {VIEW}"), "name: second");
-    workspace.write("views/second.yaml", format!("{view}  {store}\n"));
+/// Two views of one entity have the same rows; only those of the named one are in Redis.
+#[track_caller]
+fn one_of_two_in_redis(in_redis: &str, default_store: &str, second_store: &str) {
+    let server = Server::start();
+    let workspace = Workspace::new();
+    write(&workspace, &at(&server), default_store);
+    further_view(&workspace, "second", |view| format!("{view}  {second_store}\n"));
+    let host = Host::start(&workspace);
+    host.push(SOURCE, events(0..200));
+    all_emitted(&workspace, &host, 200);
+    check(&host, &newest(0..200));
+    let first = rows(&host, VIEW, 0..DRIVERS);
+    eventually("the second view has them too", || {
+        (values(&rows(&host, "second", 0..DRIVERS)) == values(&first)).then_some(())
+    });
+    let hashes = entities(&server);
+    assert_eq!(hashes.len(), newest(0..200).len());
+    let hash = std::str::from_utf8(&hashes[0]).expect("keys of small numbers are text");
+    // Two features, time and version.
+    assert_eq!(server.ask::<u64>(&["HLEN", hash]), 4);
+    for view in [VIEW, "second"] {
+        let there: bool = server.ask(&["HEXISTS", hash, &format!("_ts:{view}")]);
+        assert_eq!(there, view == in_redis, "rows of {view}");
+    }
+    assert!(host.stop().success());
 }
 
 fn values(rows: &[serde_json::Value]) -> BTreeMap<String, serde_json::Value> {
     rows.iter().map(|row| (row["entity"].to_string(), row["features"].clone())).collect()
-}
-
-/// Any entity's key.
-fn hash(server: &Server) -> String {
-    let all: Vec<Vec<u8>> = server.ask(&["KEYS", "*"]);
-    let key = all.into_iter().find(|key| !key.starts_with(b"millrace:")).expect("there are rows");
-    String::from_utf8(key).expect("keys of small numbers are text")
 }

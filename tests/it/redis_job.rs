@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::redis::Server;
 use tests::{Answer, Host, Workspace};
 
-use crate::support::EndLoad;
+use crate::load::{EndLoad, push_in_order};
+use crate::support::time;
 
 pub(crate) const VIEW: &str = "driver_hourly_stats";
 pub(crate) const SOURCE: &str = "driver_stats";
@@ -20,12 +22,19 @@ pub(crate) const WRITERS: &str = "millrace:default:writers:driver_hourly_stats";
 pub(crate) const DRIVERS: u64 = 40;
 /// Events in one push of a load.
 pub(crate) const ROWS: u64 = 50;
+/// Between two pushes of a load.
+const PAUSE: Duration = Duration::from_millis(10);
 /// So many events have their times in no order, before all that follow.
 const DISORDER: u64 = 1024;
 
 /// Rows of all views go to Redis.
 pub(crate) const SHARED: &str =
     "online_store: { redis: { connection: cache }, embedded: { checkpoint_interval: 100ms } }";
+
+/// The keys of a connection to a server.
+pub(crate) fn at(server: &Server) -> String {
+    format!("address: \"{}\"", server.address())
+}
 
 /// A folder with the view and a connection to Redis, of which these are the keys.
 pub(crate) fn folder(redis: &str) -> Workspace {
@@ -77,6 +86,22 @@ view:
     )
 }
 
+/// Writes a file with the same view under another name and without output; `change` does something to its text.
+pub(crate) fn further_view(workspace: &Workspace, name: &str, change: impl FnOnce(String) -> String) {
+    let views = views();
+    let (view, _) = views.split("---\n").last().unwrap().split_once("  output_stream:").unwrap();
+    let view = change(view.replace(&format!("name: {VIEW}"), &format!("name: {name}")));
+    workspace.write(&format!("views/{name}.yaml"), view);
+}
+
+/// The keys of entities: all but those that hosts use among each other.
+#[track_caller]
+pub(crate) fn entities(server: &Server) -> Vec<Vec<u8>> {
+    let mut keys: Vec<Vec<u8>> = server.ask(&["KEYS", "*"]);
+    keys.retain(|key| !key.starts_with(b"millrace:"));
+    keys
+}
+
 /// Whom an event is about.
 pub(crate) fn driver_of(index: u64) -> u64 {
     index.wrapping_mul(2_654_435_761) / 7 % DRIVERS
@@ -85,9 +110,7 @@ pub(crate) fn driver_of(index: u64) -> u64 {
 /// When it happened: each index has a time of its own.
 pub(crate) fn time_of(index: u64) -> String {
     let micros = index / DISORDER * DISORDER + index * 421 % DISORDER;
-    let (second, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    let (minute, second) = (second / 60, second % 60);
-    format!("2026-01-01T00:{minute:02}:{second:02}.{fraction:06}Z")
+    time(micros)
 }
 
 /// One event. Its percentage is its index; its second rate is missing now and then.
@@ -132,34 +155,21 @@ pub(crate) fn emitted(workspace: &Workspace) -> usize {
 /// Waits until there are that many records, and no more.
 #[track_caller]
 pub(crate) fn all_emitted(workspace: &Workspace, host: &Host, count: usize) {
-    let waited = Instant::now();
-    while emitted(workspace) < count {
-        assert!(
-            waited.elapsed() < tests::LIMIT,
-            "{} of {count} records came out; {}; the host said:\n{}",
-            emitted(workspace),
-            host.get("/readyz").text,
-            host.log()
-        );
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    host.eventually("all records come out", || match emitted(workspace) {
+        there if there >= count => Ok(()),
+        there => Err(format!("{there} of {count} are there")),
+    });
     assert_eq!(emitted(workspace), count, "a record stands twice");
 }
 
 /// Waits until that many records more came out.
 #[track_caller]
 pub(crate) fn emits(workspace: &Workspace, host: &Host, count: usize, what: &str) {
-    let (before, waited) = (emitted(workspace), Instant::now());
-    while emitted(workspace) < before + count {
-        assert!(
-            waited.elapsed() < tests::LIMIT,
-            "{what}: {} more; {}; the host said:\n{}",
-            emitted(workspace) - before,
-            host.try_get("/readyz").map(|answer| answer.text).unwrap_or_default(),
-            host.log()
-        );
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    let before = emitted(workspace);
+    host.eventually(what, || match emitted(workspace).saturating_sub(before) {
+        more if more >= count => Ok(()),
+        more => Err(format!("{more} more")),
+    });
 }
 
 /// The rows of drivers, through our own reads.
@@ -192,20 +202,15 @@ pub(crate) fn check(host: &Host, newest: &BTreeMap<u64, (String, u64)>) {
 /// The same, once what was lost at a failover is found and made again.
 #[track_caller]
 pub(crate) fn repaired(host: &Host, newest: &BTreeMap<u64, (String, u64)>) {
-    let waited = Instant::now();
-    loop {
+    host.eventually("what was lost is made again", || {
         host.view_when(VIEW, "it runs", |view| view["state"] == "running");
         let wrong = match try_rows(host, VIEW, newest.keys().copied()) {
             Ok(rows) => differences(&rows, newest),
             // It has found out just now.
             Err(answer) => vec![answer.text],
         };
-        if wrong.is_empty() {
-            return;
-        }
-        assert!(waited.elapsed() < tests::LIMIT, "{}\nthe host said:\n{}", wrong.join("\n"), host.log());
-        thread::park_timeout(Duration::from_millis(100));
-    }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    });
 }
 
 fn differences(rows: &[Value], newest: &BTreeMap<u64, (String, u64)>) -> Vec<String> {
@@ -260,28 +265,11 @@ impl Load {
         self.stop.store(false, Ordering::Release);
         thread::scope(|scope| {
             let _end = EndLoad(&self.stop);
-            scope.spawn(|| self.push(&host.url));
+            scope.spawn(|| {
+                let request = |number| events(self.request(number));
+                push_in_order(&host.url, SOURCE, &self.stop, &self.requests, PAUSE, request);
+            });
             something()
         })
-    }
-
-    fn push(&self, url: &str) {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(10)));
-        let agent: ureq::Agent = config.build().into();
-        while !self.stop.load(Ordering::Acquire) {
-            let number = self.requests.load(Ordering::Relaxed);
-            let response = agent
-                .post(format!("{url}/v1/push/{SOURCE}"))
-                .header("Millrace-Producer", "load")
-                .header("Millrace-Sequence", (number + 1).to_string())
-                .send(events(self.request(number)));
-            // Without an answer nothing is known: it is sent again, and recognized.
-            if response.is_ok_and(|response| response.status() == 200) {
-                self.requests.store(number + 1, Ordering::Release);
-                thread::park_timeout(Duration::from_millis(10));
-            }
-        }
     }
 }

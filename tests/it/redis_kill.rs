@@ -3,25 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::redis::{self, Server};
-use tests::{Host, Workspace, checkout, eventually};
+use tests::{Host, Workspace, eventually};
 
-use crate::delivery::{read_all, request, rounds, under_load};
-use crate::redis_job::{SHARED, host_file};
-use crate::support::{EndLoad, ad_impressions, python};
-
-const VIEW: &str = "user_impression_counts";
+use crate::checker::check;
+use crate::delivery::{KILLS, read_all, request, under_load};
+use crate::load::EndLoad;
+use crate::redis_job::{SHARED, at, host_file};
+use crate::support::{VIEW, ad_impressions, python, rounds};
 
 fn folder(server: &Server) -> Workspace {
     let workspace = Workspace::new();
     ad_impressions(&workspace, "2");
-    host_file(&workspace, &format!("address: \"{}\"", server.address()), SHARED);
+    host_file(&workspace, &at(server), SHARED);
     workspace
 }
 
@@ -38,7 +37,7 @@ fn kill_with_rows_in_redis_loses_nothing_and_what_is_emitted_is_readable() {
         let _end = EndLoad(&stop);
         scope.spawn(|| consume(&workspace, &reader, &stop, &seen));
         let acknowledged = AtomicU64::new(0);
-        for round in 0..rounds() {
+        for round in 0..rounds(KILLS) {
             let host = Host::start(&workspace);
             under_load(&host, &acknowledged, 5 + round % 7, || {
                 // A different moment each time, in terms of work done rather than of time.
@@ -65,13 +64,7 @@ fn kill_with_rows_in_redis_loses_nothing_and_what_is_emitted_is_readable() {
     assert!(host.stop().success());
     assert!(reader.stop().success());
     workspace.write("acknowledged.ndjson", &events).write("vectors.json", vectors.to_string());
-    let checker = Command::new("python3")
-        .arg(checkout().join("tests/checker/check.py"))
-        .args(["acknowledged.ndjson", "out.ndjson", "vectors.json"])
-        .current_dir(workspace.path())
-        .output()
-        .expect("python3 was found");
-    assert!(checker.status.success(), "{}", String::from_utf8_lossy(&checker.stdout));
+    check(&workspace, "check.py", &["acknowledged.ndjson", "out.ndjson", "vectors.json"]);
 }
 
 /// Follows the output, and asks another host for the row of each record as soon as it is there.

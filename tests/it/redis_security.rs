@@ -4,7 +4,7 @@ use tests::redis::{self, Server, Settings};
 use tests::{Host, eventually, openssl};
 
 use crate::kafka_security::keeps_secrets;
-use crate::redis_job::{SOURCE, all_emitted, check, events, folder, newest};
+use crate::redis_job::{SOURCE, all_emitted, at, check, events, folder, newest};
 
 /// Passwords that would be noticed anywhere.
 const RIGHT: &str = "canary-redis-91c7e2d4";
@@ -24,24 +24,30 @@ fn redis_lets_a_host_in_by_each_way() {
     }
     let encrypted = openssl() && redis::with_tls();
     let server = Server::start_with(Settings {
-        lines: format!("user app on >{RIGHT} {USER}\nappendonly yes"),
+        // Whoever comes encrypted shows a certificate.
+        lines: format!(
+            "user app on >{RIGHT} {USER}\nappendonly yes{}",
+            if encrypted { "\ntls-auth-clients yes" } else { "" }
+        ),
         tls: encrypted,
         password: Some(RIGHT.to_owned()),
     });
     let plain = server.address();
     let password = "password: \"${file:password}\"";
+    // The connection, and where its rows must be.
     let mut ways = vec![
-        format!("address: \"{plain}\", {password}, database: 3"),
-        format!("address: \"{plain}\", username: app, {password}"),
+        (format!("address: \"{plain}\", {password}, database: 3"), "db3"),
+        (format!("address: \"{plain}\", username: app, {password}"), "db0"),
     ];
     if encrypted {
         let folder = server.certificates().display().to_string();
         let tls = format!(
             "tls: {{ ca: {folder}/ca.pem, certificate: {folder}/client.pem, key: {folder}/client.key }}"
         );
-        ways.push(format!("address: \"{}\", {password}, {tls}, database: 1", server.tls_address()));
+        ways.push((format!("address: \"{}\", {password}, {tls}, database: 1", server.tls_address()), "db1"));
     }
-    for (index, way) in ways.iter().enumerate() {
+    for (index, (way, database)) in ways.iter().enumerate() {
+        assert_eq!(server.info(database), "", "nobody has written there");
         let workspace = folder(way);
         workspace.write("password", RIGHT);
         let checked = Host::command(&workspace, &["check", "views", "--connect"]);
@@ -50,6 +56,7 @@ fn redis_lets_a_host_in_by_each_way() {
         host.push(SOURCE, events(0..100));
         all_emitted(&workspace, &host, 100);
         check(&host, &newest(0..100));
+        assert!(server.info(database).contains("keys="), "{way}: nothing is in {database}");
         if index == 0 {
             let _: u64 = server.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
         }
@@ -114,14 +121,11 @@ fn a_wrong_password_is_waited_for_and_can_be_mended_while_it_runs() {
     }
     let server =
         Server::start_with(Settings { lines: format!("user app on >{WRONG} {USER}"), ..Settings::default() });
-    let way = format!("address: \"{}\", username: app, password: \"${{file:password}}\"", server.address());
+    let way = format!("{}, username: app, password: \"${{file:password}}\"", at(&server));
     let workspace = folder(&way);
     workspace.write("password", RIGHT);
     let host = Host::spawn(&workspace, &[]);
-    let reasons = eventually("the host says what it waits for", || {
-        let answer = host.try_get("/readyz")?;
-        (answer.status == 503 && answer.text.contains("AUTH was refused")).then_some(answer.text)
-    });
+    let reasons = host.unready("AUTH was refused");
     assert!(reasons.contains("`cache`"), "{reasons}");
     assert_eq!(host.get("/livez").status, 200);
     eventually("a push is taken", || {
@@ -133,7 +137,7 @@ fn a_wrong_password_is_waited_for_and_can_be_mended_while_it_runs() {
     assert!(lines.len() <= 4, "{}", lines.join("\n"));
     let _: String = server.ask(&["ACL", "SETUSER", "app", &format!(">{RIGHT}")]);
     all_emitted(&workspace, &host, 100);
-    eventually("the host is ready", || (host.get("/readyz").status == 200).then_some(()));
+    host.ready();
     check(&host, &newest(0..100));
     assert!(host.stop().success());
 }

@@ -9,7 +9,8 @@ use std::thread;
 use serde_json::{Value, json};
 use tests::{Host, Workspace, eventually, guest};
 
-use crate::support::{EndLoad, ad_impressions, ad_view, impression};
+use crate::load::EndLoad;
+use crate::support::{ad_impressions, ad_view, impression};
 
 const VIEW: &str = "user_impression_counts";
 const COMPONENT: &str = "user_impression_counts.wasm";

@@ -1,15 +1,16 @@
 //! A running host, seen from outside.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ureq::Agent;
 
-use crate::wait::eventually;
+use crate::ports::free_address;
+use crate::wait::{LIMIT, eventually};
 use crate::workspace::{Workspace, host_binary};
 
 /// A host process of one workspace. Killed when dropped.
@@ -183,21 +184,50 @@ impl Host {
     /// Waits until a view's status satisfies a condition, and gives it.
     #[track_caller]
     pub fn view_when(&self, name: &str, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        let limit = std::time::Instant::now();
-        loop {
+        self.eventually(&format!("view `{name}`: {what}"), || {
             let view = self.view(name);
-            if condition(&view) {
-                return view;
-            }
-            last.clone_from(&view);
+            if condition(&view) { Ok(view) } else { Err(format!("it is {view:#}")) }
+        })
+    }
+
+    /// Repeats until there is an answer. Panics if none comes within [`LIMIT`], with what it is waited for, how far it has
+    /// come, and what the host says.
+    #[track_caller]
+    pub fn eventually<T>(&self, what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+        let started = Instant::now();
+        loop {
+            let so_far = match attempt() {
+                Ok(answer) => return answer,
+                Err(so_far) => so_far,
+            };
             assert!(
-                limit.elapsed() < crate::LIMIT,
-                "waited for view `{name}`: {what}; it is {last:#}; the host said:\n{}",
+                started.elapsed() < LIMIT,
+                "waited {} s for: {what}; {so_far}; it answers {}; the host said:\n{}",
+                LIMIT.as_secs(),
+                self.try_get("/readyz").map_or_else(|| "nobody".to_owned(), |answer| answer.text),
                 self.log()
             );
-            std::thread::park_timeout(Duration::from_millis(5));
+            thread::park_timeout(Duration::from_millis(5));
         }
+    }
+
+    /// Waits until it says that it is ready.
+    #[track_caller]
+    pub fn ready(&self) {
+        self.eventually("the host is ready", || match self.get("/readyz").status {
+            200 => Ok(()),
+            status => Err(format!("its status is {status}")),
+        });
+    }
+
+    /// Waits until it says that it is not ready, with these words; gives what it says.
+    #[track_caller]
+    pub fn unready(&self, words: &str) -> String {
+        self.eventually(&format!("the host is not ready and says `{words}`"), || {
+            let answer = self.try_get("/readyz").ok_or("it does not listen yet")?;
+            let is_so = answer.status == 503 && answer.text.contains(words);
+            if is_so { Ok(answer.text) } else { Err(format!("its status is {}", answer.status)) }
+        })
     }
 
     /// kill -9.
@@ -274,10 +304,4 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Op
     // Metrics and long listings may be large; nothing here is larger than this.
     let text = response.body_mut().with_config().limit(1 << 28).read_to_string().ok()?;
     Some(Answer { status, headers, text })
-}
-
-/// A loopback address with a port that is free now.
-pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    listener.local_addr().expect("it is bound").to_string()
 }

@@ -8,6 +8,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::wait::LIMIT;
 
 const SUPERVISOR: &str = r#"
 folder=$1; shift
@@ -61,6 +65,18 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
         // 4711 (java) S …
         status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    }
+
+    /// Waits until a question is answered with yes; `false` = it has ended, or takes longer than anything may.
+    pub(crate) fn comes_up(&self, mut is_up: impl FnMut() -> bool) -> bool {
+        let started = Instant::now();
+        while !is_up() {
+            if !self.runs() || started.elapsed() > LIMIT {
+                return false;
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        true
     }
 
     /// Sends a signal, as `STOP` or `CONT`.

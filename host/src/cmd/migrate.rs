@@ -88,6 +88,9 @@ fn destination(settings: &HostPlan, args: &MigrateStoreArgs) -> Result<StorePlan
         return Ok(StorePlan::Embedded);
     }
     Err(Stopped::Usage(match settings.connections.get(&args.to) {
+        None if args.to == "embedded" => "rows are not copied from Redis to the embedded store; with --note-only the view \
+             begins again with what this host's embedded store has, and `host rewind VIEW --to earliest` reads the events again"
+            .to_owned(),
         Some(other) => format!("connection `{}` is one to `{}`, not to `redis`", args.to, other.kind()),
         None => {
             format!("host.yaml has no connection `{}`; `host list connections` shows those it has", args.to)

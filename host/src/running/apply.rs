@@ -73,6 +73,8 @@ struct View {
     again: bool,
     /// The last attempt that found half a file: it is made once more before anything is said.
     incomplete: Option<Attempt>,
+    /// The view's file as it was seen last.
+    file: Option<Stamp>,
 }
 
 /// What was tried.
@@ -170,6 +172,7 @@ impl Running {
                 ViewChange::Removed(_) => {}
             }
         }
+        self.note_saved();
         self.follow_components(&changed, &mut pending);
         drop(hold);
         self.plan.entities = target.entities;
@@ -493,6 +496,22 @@ impl Running {
         self.outputs.open(&self.parts, view, source, open).map_err(|failure| unmet(view, failure))
     }
 
+    /// Whoever saves the file of a view, changed or not, says that what stopped it is mended: a paused view goes on, and
+    /// what was refused is tried again.
+    fn note_saved(&mut self) {
+        for view in self.plan.views.values() {
+            let Some(known) = self.views.get_mut(view.name()) else { continue };
+            let stamp = Stamp::of(view.file());
+            let before = std::mem::replace(&mut known.file, stamp);
+            if before.is_some() && stamp.is_some() && before != stamp {
+                known.refused = None;
+                if known.admitted.is_some() {
+                    resume(&self.parts, view.name());
+                }
+            }
+        }
+    }
+
     /// Takes up components that were replaced, and views that wait for theirs.
     fn follow_components(&mut self, done: &BTreeSet<String>, pending: &mut Pending) {
         let views: Vec<ViewPlan> =
@@ -525,7 +544,10 @@ impl Running {
         let admitted = self.admit(view, true);
         match admitted {
             // The same bytes were saved again.
-            Ok(admitted) if Some(admitted.digest) == before => self.admitted(view.name(), admitted),
+            Ok(admitted) if Some(admitted.digest) == before => {
+                self.admitted(view.name(), admitted);
+                resume(&self.parts, view.name());
+            }
             Ok(admitted) => {
                 if let Err(refusal) = self.swap(view, admitted) {
                     self.refuse(view, stamp, &refusal, pending);
@@ -544,6 +566,15 @@ impl Running {
 
     fn is_started(&self, name: &str) -> bool {
         self.views.get(name).is_some_and(|view| view.admitted.is_some())
+    }
+}
+
+/// Lets a paused view go on as it is.
+fn resume(parts: &Parts, view: &str) {
+    match parts.flow.resume_view(view) {
+        Ok(true) => tracing::info!(view, "its file was saved: the view goes on"),
+        Ok(false) => {}
+        Err(failure) => tracing::warn!(view, "failed to {failure}"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use connectors::online::redis::{Loss, RedisStore};
@@ -35,6 +35,8 @@ struct Waiting {
 struct Lost {
     store: Weak<RedisStore>,
     to: Starts,
+    /// When it is tried again; `None` = at once.
+    from: Option<Instant>,
 }
 
 impl Losses {
@@ -42,10 +44,11 @@ impl Losses {
     pub(super) fn add(&self, connection: &str, store: &Weak<RedisStore>, losses: Vec<Loss>) {
         let mut waiting = self.lock();
         for Loss { view, partition, to } in losses {
-            let lost = waiting
-                .lost
-                .entry((connection.to_owned(), view))
-                .or_insert_with(|| Lost { store: Weak::clone(store), to: Starts::new() });
+            let lost = waiting.lost.entry((connection.to_owned(), view)).or_insert_with(|| Lost {
+                store: Weak::clone(store),
+                to: Starts::new(),
+                from: None,
+            });
             keep_smaller(&mut lost.to, partition, to);
         }
         self.wake.notify_all();
@@ -57,34 +60,38 @@ impl Losses {
         self.wake.notify_all();
     }
 
-    /// What is to be repaired next; `None` = stop.
+    /// What is to be repaired next; `None` = stop. A view that has to wait does not hold up the others.
     fn next(&self) -> Option<((String, String), Lost)> {
         let mut waiting = self.lock();
         loop {
             if waiting.stop {
                 return None;
             }
-            if let Some(first) = waiting.lost.pop_first() {
-                return Some(first);
-            }
-            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let first = waiting
+                .lost
+                .iter()
+                .min_by_key(|(_, lost)| lost.from)
+                .map(|(key, lost)| (key.clone(), lost.from));
+            let pause = match first {
+                Some((key, from)) => match from.map(|from| from.saturating_duration_since(now)) {
+                    None | Some(Duration::ZERO) => return waiting.lost.remove_entry(&key),
+                    Some(pause) => pause,
+                },
+                None => Duration::MAX,
+            };
+            waiting = self.wake.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Puts back what could not be repaired, and waits.
-    fn again(&self, key: (String, String), lost: Lost, pause: Duration) {
+    /// Puts back what could not be repaired, for later.
+    fn again(&self, key: (String, String), mut lost: Lost, pause: Duration) {
         let mut waiting = self.lock();
-        match waiting.lost.get_mut(&key) {
-            Some(more) => {
-                lost.to.into_iter().for_each(|(partition, to)| keep_smaller(&mut more.to, partition, to))
-            }
-            None => {
-                waiting.lost.insert(key, lost);
-            }
+        if let Some(more) = waiting.lost.remove(&key) {
+            more.to.into_iter().for_each(|(partition, to)| keep_smaller(&mut lost.to, partition, to));
         }
-        let until = |waiting: &mut Waiting| !waiting.stop;
-        // Whether time has passed or the host stops makes no difference here.
-        drop(self.wake.wait_timeout_while(waiting, pause, until));
+        lost.from = Instant::now().checked_add(pause);
+        waiting.lost.insert(key, lost);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -159,5 +166,24 @@ mod tests {
         losses.stop();
         losses.again(key, lost, Duration::from_secs(3600));
         assert!(losses.next().is_none());
+    }
+
+    #[test]
+    fn a_view_that_cannot_be_repaired_holds_up_no_other() {
+        let losses = Losses::default();
+        losses.add("cache", &Weak::new(), vec![loss("a", "0", Some(3)), loss("b", "0", Some(7))]);
+        let (first, lost) = losses.next().unwrap();
+        losses.again(first.clone(), lost, Duration::from_secs(3600));
+        let (second, lost) = losses.next().unwrap();
+        assert_eq!((first.1.as_str(), second.1.as_str()), ("a", "b"));
+        losses.again(second, lost, Duration::from_millis(1));
+        assert_eq!(losses.next().unwrap().0.1, "b");
+        // What more is lost meanwhile waits with it, and is not forgotten.
+        losses.add("cache", &Weak::new(), vec![loss("a", "1", None)]);
+        let (key, lost) = {
+            losses.lock().lost.get_mut(&first).unwrap().from = None;
+            losses.next().unwrap()
+        };
+        assert_eq!((key, lost.to.len()), (first, 2));
     }
 }

@@ -1,26 +1,23 @@
 //! Clusters of one or three brokers, each also a controller, in a temporary folder.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use super::Client;
 use super::java::{run, start};
 use crate::certs::Certificates;
+use crate::launch::{Folder, launch, log};
+use crate::ports::free_port;
 use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::wait::LIMIT;
 
 /// Memory of a broker.
 const HEAP_MIB: u32 = 320;
-/// How often a cluster is started anew when somebody else took one of its ports.
-const ATTEMPTS: usize = 3;
 
 /// How a cluster is to be.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +39,9 @@ pub struct Settings {
 /// A running cluster. Its brokers are killed when it is dropped, and when the test process goes without dropping it.
 pub struct Cluster {
     settings: Settings,
-    folder: PathBuf,
     brokers: Vec<Option<Process>>,
+    /// Goes after the brokers.
+    folder: Folder,
     ports: Vec<Ports>,
     proxies: Vec<Proxy>,
     /// Which proxies are in use, for [`Cluster::proxy`].
@@ -140,17 +138,16 @@ impl Cluster {
         let mut cluster = Self {
             leased: Mutex::new(vec![false; proxies.len()]),
             settings,
-            folder: PathBuf::new(),
             brokers: Vec::new(),
+            folder: Folder::new("kafka"),
             ports: Vec::new(),
             proxies,
             returned: Condvar::new(),
             _turn: turn,
         };
-        for attempt in 1..=ATTEMPTS {
-            // Removed by the brokers' supervisors, also when this process is killed.
-            let folder = TempDir::with_prefix("millrace-kafka-").expect("there is a temporary folder").keep();
-            cluster.folder = fs::canonicalize(folder).expect("it was just made");
+        launch("broker", || {
+            // Before there are new ones, the old ones go, with what is in their folders.
+            cluster.brokers.clear();
             cluster.ports = (0..count).map(|_| cluster.free_ports()).collect();
             if cluster.settings.certificates {
                 Certificates::make(&cluster.certificates());
@@ -160,30 +157,17 @@ impl Cluster {
             for (proxy, port) in cluster.proxies.iter().zip(&cluster.ports[0].proxied) {
                 proxy.lead_to(*port);
             }
-            match cluster.ready() {
-                Ok(()) => return cluster,
-                Err(log) => assert!(
-                    attempt < ATTEMPTS && log.contains("Address already in use"),
-                    "no broker could be started; it said:\n{log}"
-                ),
-            }
-            cluster.brokers.clear();
-        }
-        unreachable!("the last attempt returns or panics");
+            cluster.ready()
+        });
+        cluster
     }
 
     fn free_ports(&self) -> Ports {
-        // All are bound at once, so that they differ.
-        let count = 2 + self.proxies.len() + self.settings.listeners.len();
-        let sockets: Vec<TcpListener> =
-            (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a loopback port is free")).collect();
-        let mut ports = sockets.iter().map(|socket| socket.local_addr().expect("it is bound").port());
-        let mut next = || ports.next().expect("as many were bound as are taken");
         Ports {
-            plain: next(),
-            controller: next(),
-            proxied: self.proxies.iter().map(|_| next()).collect(),
-            further: self.settings.listeners.iter().map(|_| next()).collect(),
+            plain: free_port(),
+            controller: free_port(),
+            proxied: self.proxies.iter().map(|_| free_port()).collect(),
+            further: self.settings.listeners.iter().map(|_| free_port()).collect(),
         }
     }
 
@@ -193,7 +177,6 @@ impl Cluster {
         thread::scope(|scope| {
             for index in 0..self.ports.len() {
                 let node = self.node(index);
-                fs::create_dir_all(&node).expect("the folder is ours");
                 let properties = node.join("server.properties");
                 fs::write(&properties, self.properties(index)).expect("the folder is ours");
                 scope.spawn(move || {
@@ -286,7 +269,7 @@ log.index.size.max.bytes=1048576
     }
 
     fn node(&self, index: usize) -> PathBuf {
-        self.folder.join(format!("broker-{}", index + 1))
+        self.folder.of(&format!("broker-{}", index + 1))
     }
 
     fn spawn(&self, index: usize) -> Process {
@@ -313,7 +296,7 @@ log.index.size.max.bytes=1048576
 
     /// What a broker has said.
     pub fn log(&self, index: usize) -> String {
-        fs::read_to_string(self.node(index).join("log")).unwrap_or_default()
+        log(&self.node(index))
     }
 
     /// The folder of its certificates: see [`Certificates`].

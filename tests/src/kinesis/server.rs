@@ -1,24 +1,16 @@
 //! One server in a temporary folder. Whatever it holds it holds in memory.
 
-use std::fs;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use tempfile::TempDir;
 
 use super::client::Client;
 use super::install::modules;
 use super::proxy::Proxy;
-use crate::host::free_address;
+use crate::launch::{Folder, launch, log};
+use crate::ports::free_port;
 use crate::process::Process;
-use crate::wait::LIMIT;
 use crate::workspace::checkout;
-
-/// How often a server is started anew when somebody else took its port.
-const ATTEMPTS: usize = 5;
 
 /// What takes half a second in `kinesis-local` unless it is told otherwise.
 const CHANGES: [&str; 5] = [
@@ -41,8 +33,9 @@ pub enum Make {
 /// A running server. It is killed when dropped, and when the test process goes without dropping it.
 pub struct Server {
     port: u16,
-    folder: PathBuf,
-    process: Option<Process>,
+    _process: Process,
+    /// Goes after the process.
+    _folder: Folder,
 }
 
 /// The server that ordinary tests of this process share. It stays until the process ends.
@@ -59,25 +52,19 @@ impl Server {
     /// A server for one test.
     #[track_caller]
     pub fn start(make: Make) -> Self {
-        // Removed by the supervisor, also when this process is killed.
-        let folder = TempDir::with_prefix("millrace-kinesis-").expect("there is a temporary folder").keep();
-        let folder = fs::canonicalize(folder).expect("it was just made").join("server");
-        fs::create_dir(&folder).expect("the folder is ours");
-        for attempt in 1..=ATTEMPTS {
+        let folder = Folder::new("kinesis");
+        let within = folder.of("server");
+        let (port, process) = launch("server", || {
             let port = free_port();
-            let process = spawn(make, &folder, port);
-            if listens(&process, port) {
-                return Self { port, folder, process: Some(process) };
+            let process = spawn(make, &within, port);
+            if process.comes_up(|| TcpStream::connect(("127.0.0.1", port)).is_ok()) {
+                return Ok((port, process));
             }
-            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-            assert!(
-                attempt < ATTEMPTS && log.contains("EADDRINUSE"),
-                "no server could be started; it said:\n{log}"
-            );
             // Its folder is used again.
             process.end("KILL");
-        }
-        unreachable!("the last attempt returns or panics");
+            Err(log(&within))
+        });
+        Self { port, _process: process, _folder: folder }
     }
 
     /// Its port.
@@ -99,31 +86,6 @@ impl Server {
     pub fn proxy(&self) -> Proxy {
         Proxy::to(self.port)
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.take());
-        drop(self.folder.parent().map(fs::remove_dir_all));
-    }
-}
-
-/// Waits until it listens; `false` = it has ended.
-fn listens(process: &Process, port: u16) -> bool {
-    let started = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if !process.runs() || started.elapsed() > LIMIT {
-            return false;
-        }
-        thread::park_timeout(Duration::from_millis(10));
-    }
-    true
-}
-
-fn free_port() -> u16 {
-    let address = free_address();
-    let (_, port) = address.rsplit_once(':').expect("it has a port");
-    port.parse().expect("ports are numbers")
 }
 
 fn spawn(make: Make, folder: &Path, port: u16) -> Process {

@@ -33,7 +33,7 @@ impl Cluster {
             ),
             ..settings.clone()
         };
-        let nodes = (0..2 * MASTERS).map(|_| Server::launch(settings.clone(), vec![], true)).collect();
+        let nodes = (0..2 * MASTERS).map(|_| Server::launch(settings.clone(), vec![])).collect();
         let cluster = Self { nodes };
         for (index, node) in cluster.nodes.iter().enumerate() {
             let _: String = node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);

@@ -36,7 +36,7 @@ impl Sentinels {
         let sentinels: Vec<Server> = (0..COUNT)
             .map(|_| {
                 let settings = Settings { lines: lines.clone(), ..Settings::default() };
-                Server::launch(settings, vec!["--sentinel"], false)
+                Server::launch(settings, vec!["--sentinel"])
             })
             .collect();
         for sentinel in &sentinels {

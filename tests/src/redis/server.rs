@@ -1,24 +1,17 @@
 //! One server in a temporary folder.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue};
-use tempfile::TempDir;
 
 use super::install::{binary, version};
 use crate::certs::Certificates;
+use crate::launch::{Folder, launch, log};
+use crate::ports::free_port;
 use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::wait::{LIMIT, eventually};
-
-/// How often a server is started anew when somebody else took its port.
-const ATTEMPTS: usize = 5;
-/// How far the port of a cluster's bus is from the port for clients.
-const BUS: u16 = 10_000;
 
 /// How a server is to be.
 #[derive(Debug, Clone, Default)]
@@ -37,10 +30,13 @@ pub struct Server {
     settings: Settings,
     /// Words behind the configuration file, as `--sentinel`.
     arguments: Vec<&'static str>,
-    folder: PathBuf,
     port: u16,
     tls_port: u16,
     process: Option<Process>,
+    /// Of its process.
+    folder: PathBuf,
+    /// Goes after the process.
+    _around: Folder,
 }
 
 impl Server {
@@ -53,7 +49,7 @@ impl Server {
     /// The same with settings.
     #[track_caller]
     pub fn start_with(settings: Settings) -> Self {
-        Self::launch(settings, vec![], false)
+        Self::launch(settings, vec![])
     }
 
     /// A server that copies this one, in step when this returns.
@@ -64,32 +60,29 @@ impl Server {
         replica
     }
 
-    /// Starts it; with a port for a cluster's bus, too.
+    /// Starts it.
     #[track_caller]
-    pub(super) fn launch(settings: Settings, arguments: Vec<&'static str>, bus: bool) -> Self {
-        // Removed by the supervisor, also when this process is killed.
-        let folder = TempDir::with_prefix("millrace-redis-").expect("there is a temporary folder").keep();
-        let folder = fs::canonicalize(folder).expect("it was just made").join("server");
-        fs::create_dir(&folder).expect("the folder is ours");
+    pub(super) fn launch(settings: Settings, arguments: Vec<&'static str>) -> Self {
+        let around = Folder::new("redis");
+        let folder = around.of("server");
         if settings.tls {
             Certificates::make(&folder.join("tls"));
         }
-        let mut server = Self { settings, arguments, folder, port: 0, tls_port: 0, process: None };
-        for attempt in 1..=ATTEMPTS {
-            server.port = free_port(bus);
-            server.tls_port = if server.settings.tls { free_port(false) } else { 0 };
+        let mut server =
+            Self { settings, arguments, port: 0, tls_port: 0, process: None, folder, _around: around };
+        launch("server", || {
+            server.port = free_port();
+            server.tls_port = if server.settings.tls { free_port() } else { 0 };
             fs::write(server.folder.join("redis.conf"), server.configuration()).expect("the folder is ours");
             server.process = Some(server.spawn());
             if server.ready() {
-                return server;
+                return Ok(());
             }
-            let log = server.log();
-            assert!(
-                attempt < ATTEMPTS && log.contains("Address already in use"),
-                "no server could be started; it said:\n{log}"
-            );
-        }
-        unreachable!("the last attempt returns or panics");
+            // Its folder is used again.
+            server.kill();
+            Err(server.log())
+        });
+        server
     }
 
     fn configuration(&self) -> String {
@@ -126,19 +119,13 @@ impl Server {
 
     /// Waits until it answers; `false` = it has ended.
     fn ready(&self) -> bool {
-        let started = Instant::now();
-        loop {
-            // One that still loads its data says so.
-            if let Some(mut connection) = self.try_connection()
-                && redis::cmd("PING").query::<String>(&mut connection).is_ok()
-            {
-                return true;
-            }
-            if !self.process.as_ref().is_some_and(Process::runs) || started.elapsed() > LIMIT {
-                return false;
-            }
-            thread::park_timeout(Duration::from_millis(5));
-        }
+        let process = self.process.as_ref().expect("it was just started");
+        // One that still loads its data says so.
+        process.comes_up(|| {
+            let connection = self.try_connection();
+            connection
+                .is_some_and(|mut connection| redis::cmd("PING").query::<String>(&mut connection).is_ok())
+        })
     }
 
     /// Its port without encryption.
@@ -163,7 +150,7 @@ impl Server {
 
     /// What it has said.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+        log(&self.folder)
     }
 
     /// A network of its own before it.
@@ -226,6 +213,26 @@ impl Server {
         assert!(self.ready(), "the server does not come back; it said:\n{}", self.log());
     }
 
+    /// Takes the last quarter off what it has noted of writes while it is down: what a power failure takes that was not
+    /// synced. It must be one with `appendonly yes`.
+    #[track_caller]
+    pub fn lose_last_writes(&self) {
+        assert!(self.process.is_none(), "the server runs");
+        // Since Redis 7 there is a folder of files, of which this one grows.
+        let folder = self.folder.join("appendonlydir");
+        let folder = if folder.is_dir() { folder } else { self.folder.clone() };
+        let files =
+            fs::read_dir(folder).expect("the folder is ours").map(|entry| entry.expect("it is").path());
+        let is_log = |path: &PathBuf| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            name == "appendonly.aof" || name.ends_with(".incr.aof")
+        };
+        let log = files.into_iter().find(is_log).expect("it notes writes");
+        let file = fs::OpenOptions::new().write(true).open(log).expect("the file is ours");
+        let length = file.metadata().expect("the file is ours").len();
+        file.set_len(length / 4 * 3).expect("the file is ours");
+    }
+
     /// Sends a signal, as `STOP` or `CONT`.
     pub fn signal(&self, signal: &str) {
         self.process.as_ref().expect("the server runs").signal(signal);
@@ -248,25 +255,5 @@ impl Server {
     #[track_caller]
     pub fn promote(&self) {
         let _: String = self.ask(&["REPLICAOF", "NO", "ONE"]);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.take());
-        // One that was killed left its folder behind; of the others it is gone already.
-        drop(self.folder.parent().map(fs::remove_dir_all));
-    }
-}
-
-/// A free port; for a cluster one whose bus port is free, too.
-fn free_port(bus: bool) -> u16 {
-    loop {
-        let socket = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-        let port = socket.local_addr().expect("it is bound").port();
-        let both = || port.checked_add(BUS).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok());
-        if !bus || both() {
-            return port;
-        }
     }
 }

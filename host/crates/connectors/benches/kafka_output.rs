@@ -6,36 +6,31 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark says what it found")]
 
+mod output;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use connectors::dead_letter::file::FileDeadLetters;
 use connectors::kafka::{BrokerHook, Connection, CreateTopic, KafkaMetrics, Shared};
 use connectors::output::kafka::{KafkaOutput, KafkaOutputOptions, Progress};
 use connectors::output::record::RecordEncoder;
-use futures_util::future::join_all;
-use model::batch::{Applied, FeatureBatch};
-use model::output::{Emission, OutputOptions, OutputStream, RecordVersion};
-use model::position::{Covers, Partition, Position, PositionColumn};
-use model::schema::{DataType, Field, arrow_schema};
-use model::view::{Digest, Generation, ViewShape};
+use model::output::OutputStream;
+use output::{BATCHES, ROWS, batch, idle, measure, options, stream, wanted};
 use prometheus_client::registry::Registry;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use tokio::runtime::Runtime;
 
 /// The allocator of the host.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROWS: u64 = 1_000;
-const BATCHES: u64 = 1_000;
-const LANES: u64 = 4;
 const TOPIC: &str = "bench-output";
 
 fn main() {
@@ -43,39 +38,21 @@ fn main() {
         println!("skipped: KAFKA names no broker");
         return;
     };
-    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let wanted = wanted();
     for round in 0..3 {
         println!("round {round}");
-        let run = |name: &str, work: &dyn Fn(&str)| {
+        let case = |name: &str, work: &dyn Fn(&str)| {
             if name.contains(&wanted) {
                 work(name);
             }
         };
-        run("plain loop, ready-made", &|name| plain(&servers, name, false));
-        run("plain loop, encoding", &|name| plain(&servers, name, true));
-        run("stream, at least once", &|name| stream(&servers, name, false));
-        run("stream, exactly once", &|name| stream(&servers, name, true));
-        run("idle, at least once", &|name| idle(&servers, name, false));
-        run("idle, exactly once", &|name| idle(&servers, name, true));
+        case("plain loop, ready-made", &|name| plain(&servers, name, false));
+        case("plain loop, encoding", &|name| plain(&servers, name, true));
+        case("stream, at least once", &|name| run(&servers, name, false, stream));
+        case("stream, exactly once", &|name| run(&servers, name, true, stream));
+        case("idle, at least once", &|name| run(&servers, name, false, idle));
+        case("idle, exactly once", &|name| run(&servers, name, true, idle));
     }
-}
-
-/// Processor time of this process, in seconds.
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("a number") / 100.0).sum()
-}
-
-fn measure(name: &str, records: u64, work: impl FnOnce()) {
-    let (start, before) = (Instant::now(), cpu());
-    work();
-    let (wall, spent) = (start.elapsed().as_secs_f64(), cpu() - before);
-    println!(
-        "{name:<28} {:>6.0} ns CPU a record, {:>9.0} records/s",
-        spent * 1e9 / records as f64,
-        records as f64 / wall
-    );
 }
 
 #[derive(Default)]
@@ -174,101 +151,10 @@ fn open(servers: &str, directory: &Path, exactly_once: bool) -> Arc<KafkaOutput>
     .expect("the broker is there")
 }
 
-/// One row after the other: how long until it is acknowledged.
-fn idle(servers: &str, name: &str, exactly_once: bool) {
+/// One run of a stream of its own.
+fn run(servers: &str, name: &str, exactly_once: bool, work: impl FnOnce(&Runtime, &dyn OutputStream, &str)) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let output = open(servers, directory.path(), exactly_once);
-    let options = Arc::new(options());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-    let mut times: Vec<u128> = (0..500)
-        .map(|number| {
-            let mut batch = batch(number, "p-0");
-            batch.rows = batch.rows.slice(0, 1);
-            batch.event_times.truncate(1);
-            batch.positions = PositionColumn::counting(number, 1);
-            batch.covers.through = batch.covers.first;
-            let (batch, options) = (Arc::new(batch), Arc::clone(&options));
-            let start = Instant::now();
-            let emission = Emission { batch, applied: Applied::default(), options, epoch: 0 };
-            runtime.block_on(output.emit(emission)).expect("the broker is there");
-            start.elapsed().as_micros()
-        })
-        .collect();
-    times.sort_unstable();
-    println!("{name:<28} p50 {} us, p99 {} us", times[times.len() / 2], times[times.len() * 99 / 100]);
-}
-
-fn stream(servers: &str, name: &str, exactly_once: bool) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let output = open(servers, directory.path(), exactly_once);
-    let options = Arc::new(options());
-    let mut batches: Vec<Vec<Arc<FeatureBatch>>> = (0..LANES)
-        .map(|lane| {
-            (0..BATCHES / LANES).map(|number| Arc::new(batch(number * ROWS, &format!("p-{lane}")))).collect()
-        })
-        .collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-    measure(name, ROWS * BATCHES, || {
-        let lanes = batches.iter_mut().map(|batches| {
-            let (output, options) = (Arc::clone(&output), Arc::clone(&options));
-            let batches = std::mem::take(batches);
-            async move {
-                let mut waiting = std::collections::VecDeque::new();
-                for batch in batches {
-                    let options = Arc::clone(&options);
-                    waiting.push_back(output.emit(Emission {
-                        batch,
-                        applied: Applied::default(),
-                        options,
-                        epoch: 0,
-                    }));
-                    if waiting.len() == 4 {
-                        waiting.pop_front().expect("there are four").await.expect("the broker is there");
-                    }
-                }
-                for emission in waiting {
-                    emission.await.expect("the broker is there");
-                }
-            }
-        });
-        runtime.block_on(join_all(lanes));
-    });
-}
-
-fn options() -> OutputOptions {
-    OutputOptions { version: RecordVersion::V1, include_features: true, producer: "millrace".into() }
-}
-
-/// Rows of the ad-impression view.
-fn batch(first: u64, partition: &str) -> FeatureBatch {
-    let view = ViewShape {
-        project: "default".into(),
-        name: "user_impression_counts".into(),
-        source: "ad_impressions".into(),
-        id: "50475ab4990e5b0a50475ab4990e5b0a".into(),
-        keys: vec![Field::required("user_id", DataType::String)],
-        features: vec![
-            Field::nullable("impression", DataType::Int64),
-            Field::nullable("ad_id", DataType::Int64),
-        ],
-        ttl_micros: None,
-        online: true,
-    };
-    let users = (0..ROWS).map(|row| Some(format!("u{:08}", row * 7_919 % 50_000)));
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(users.collect::<StringArray>()),
-        Arc::new((0..ROWS.cast_signed()).map(|row| row % 5).collect::<Int64Array>()),
-        Arc::new((0..ROWS.cast_signed()).map(|row| row * 17).collect::<Int64Array>()),
-    ];
-    let fields: Vec<Field> = view.columns().cloned().collect();
-    FeatureBatch {
-        rows: RecordBatch::try_new(arrow_schema(&fields), columns).expect("the columns fit"),
-        view: Arc::new(view),
-        event_times: (0..ROWS.cast_signed()).map(|row| 1_654_562_168_832_793 + row * 1_000).collect(),
-        partition: Partition::new(partition),
-        positions: PositionColumn::counting(first, ROWS as usize),
-        ordinals: Vec::new(),
-        generation: Generation { number: 1, digest: Digest([0xab; 32]) },
-        covers: Covers { first: Position::from_u64(first), through: Position::from_u64(first + ROWS - 1) },
-    }
+    work(&runtime, &*output, name);
 }

@@ -133,6 +133,12 @@ pub trait Source: Send + Sync {
     /// Position of the last event that exists now in a partition; `None` if it is empty.
     fn end(&self, partition: &Partition) -> Result<Option<Position>, Failure>;
 
+    /// Whether a view that has everything through a position can go on in this partition. Fails with
+    /// [`crate::error::Disposition::Stop`] where the position means events of an earlier stream of the same name.
+    fn check_position(&self, _partition: &Partition, _position: &Position) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// A reader of these partitions that starts behind the given positions.
     fn read(&self, partitions: &[Partition], after: &Positions) -> Result<Box<dyn Reader>, Failure>;
 

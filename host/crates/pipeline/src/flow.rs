@@ -280,14 +280,13 @@ impl Flow {
         Ok(())
     }
 
-    /// Lets a paused view go on from the same event, as it is.
-    pub fn resume_view(&self, view: &str) -> Result<(), Failure> {
+    /// Lets a paused view go on from the same event, as it is. Returns whether it was paused.
+    pub fn resume_view(&self, view: &str) -> Result<bool, Failure> {
         let _changing = lock(&self.core.changing);
         let view = self.live_view(view)?;
-        if let Some(setup) = view.setup().filter(|_| view.is_paused()) {
-            self.change(&view, &setup);
-        }
-        Ok(())
+        let Some(setup) = view.setup().filter(|_| view.is_paused()) else { return Ok(false) };
+        self.change(&view, &setup);
+        Ok(true)
     }
 
     /// Stops a view. With `drain` what has begun is finished first; returns at once, see [`Flow::wait_stopped`].

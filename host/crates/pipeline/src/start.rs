@@ -295,6 +295,7 @@ impl Ledgers {
             );
             return Err(Hindrance::group(Failure::stop(message)));
         }
+        source.check_position(partition, &online).map_err(Hindrance::group)?;
         // A rewind says where to go on, whatever the group knows.
         let was_known = self.group.started.contains_key(partition) && self.view.epoch == 0;
         if was_known && kept.group.is_none() && kept.view.is_none() && !kept.is_new {

@@ -6,6 +6,7 @@
 mod figure;
 mod guests;
 mod client;
+mod child;
 mod service;
 mod sandbox;
 mod decode;

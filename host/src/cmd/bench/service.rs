@@ -3,14 +3,16 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::child::{Killed, own_binary, pinned};
 use super::client::Client;
+use super::kafka::processor_seconds;
 
 /// An empty folder on the disk that is worked on, not one in memory.
 pub(super) fn folder() -> anyhow::Result<TempDir> {
@@ -20,9 +22,12 @@ pub(super) fn folder() -> anyhow::Result<TempDir> {
         .context("cannot write into the working folder")
 }
 
+/// How long a host may take until it is ready.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
 /// A host process, ended when dropped.
 pub(super) struct Service {
-    child: Child,
+    child: Killed,
     /// Where it listens.
     pub(super) address: SocketAddr,
     folder: TempDir,
@@ -38,16 +43,7 @@ impl Service {
         fs::create_dir(folder.path().join("views"))?;
         prepare(&folder.path().join("views"))?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let host = std::env::current_exe().context("this binary is nowhere")?;
-        // `taskset` is part of every Debian; pinning from within would come after the first threads.
-        let mut command = match core {
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]).arg(&host);
-                command
-            }
-            None => Command::new(&host),
-        };
+        let mut command = pinned(&own_binary()?, core);
         let log = fs::File::create(folder.path().join("host.log"))?;
         let child = command
             .args(["run", "--views", "views", "--listen", &address.to_string(), "--color", "never"])
@@ -57,21 +53,10 @@ impl Service {
             .stderr(log)
             .spawn()
             .context("cannot start a host")?;
-        let mut service = Self { child, address, folder };
-        service.wait_until_ready()?;
+        let mut service = Self { child: Killed(child), address, folder };
+        let log = service.path("host.log");
+        service.child.wait_until("the host did not become ready", START_LIMIT, &log, || is_ready(address))?;
         Ok(service)
-    }
-
-    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let started = Instant::now();
-        while !is_ready(self.address) {
-            if self.child.try_wait()?.is_some() || started.elapsed() > Duration::from_secs(120) {
-                let log = fs::read_to_string(self.path("host.log")).unwrap_or_default();
-                bail!("the host did not become ready; it said:\n{log}");
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        Ok(())
     }
 
     /// A path in the host's folder.
@@ -88,30 +73,18 @@ impl Service {
 
     /// Seconds of processor time that it has used, all threads together.
     pub(super) fn processor_seconds(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name may hold spaces; what comes after it does not.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        Ok(super::figure::count(ticks(11) + ticks(12)) / 100.0)
+        processor_seconds(self.child.0.id())
     }
 
     /// Bytes of memory that it occupies.
     pub(super) fn resident_bytes(&self) -> anyhow::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id()))?;
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
             .context("the kernel says no VmRSS")?;
         let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kibibytes * 1024.0)
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // The folder goes too, so nothing has to be finished.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

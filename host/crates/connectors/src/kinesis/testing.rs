@@ -1,4 +1,6 @@
-//! Servers of others that speak Kinesis' protocol, for tests.
+//! For tests: servers of others that speak Kinesis' protocol, and how many cases a property is tried with.
+
+use proptest::test_runner::Config;
 
 /// The address of the server that an environment variable names, as `host:port` or as a URL. `None` says that this test
 /// is skipped; fails where none may be.
@@ -13,4 +15,10 @@ pub(crate) fn server_url(variable: &str, test: &str) -> Option<String> {
         return None;
     };
     Some(if address.contains("://") { address } else { format!("http://{address}") })
+}
+
+/// So many cases, or as many as `PROPTEST_CASES` says.
+pub(crate) fn cases(usual: u32) -> Config {
+    let said = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    Config { cases: said.unwrap_or(usual), ..Config::default() }
 }

@@ -87,6 +87,15 @@ impl<T: UnderWay> Order<T> {
         self.fail_from(batch.covers.first);
     }
 
+    /// The batch that came last cannot be taken after all: it has to come again before those behind it. `before`: the rows
+    /// that were to be skipped when it was taken.
+    pub(crate) fn withdraw(&mut self, before: Option<Position>) {
+        if let Some(last) = self.in_flight.pop_back() {
+            self.queued = before;
+            self.fail_from(last.covers().first);
+        }
+    }
+
     /// Those that are acknowledged and have nothing before them are done: the partition's position is told. They are
     /// returned, in order.
     pub(crate) fn advance(&mut self, partition: &Partition, keeper: &dyn Keeper) -> Vec<Arc<T>> {
@@ -94,7 +103,8 @@ impl<T: UnderWay> Order<T> {
         while let Some(front) = self.in_flight.pop_front_if(|front| front.is_acknowledged()) {
             done.push(front);
         }
-        if let Some(through) = done.last().map(|last| last.covers().through)
+        // A batch that was emitted again may end before the one ahead of it.
+        if let Some(through) = done.iter().map(|done| done.covers().through).max()
             // One that was skipped is no news.
             && keeper.position(partition) < Some(through)
         {
@@ -127,5 +137,93 @@ impl<T: UnderWay> Order<T> {
 
     fn fail_from(&mut self, position: Position) {
         self.failed_from = Some(self.failed_from.map_or(position, |known| known.min(position)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::output::testing::{Kept, Memory, emission};
+
+    struct Batch {
+        covers: Covers,
+        acknowledged: AtomicBool,
+    }
+
+    impl UnderWay for Batch {
+        fn covers(&self) -> Covers {
+            self.covers
+        }
+
+        fn is_acknowledged(&self) -> bool {
+            self.acknowledged.load(Ordering::SeqCst)
+        }
+    }
+
+    struct Rig {
+        order: Order<Batch>,
+        keeper: Kept,
+        partition: Partition,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let keeper = Kept(Arc::<Memory>::default());
+            Self { order: Order::default(), keeper, partition: Partition::new("p") }
+        }
+
+        fn admit(&mut self, first: u64, through: u64) -> Admission<Batch> {
+            let rows: Vec<u64> = (first..=through).collect();
+            let batch = emission("p", first..=through, &rows, 1, |row| row.to_string()).batch;
+            let open = |_| Arc::new(Batch { covers: batch.covers, acknowledged: AtomicBool::new(false) });
+            self.order.admit(&self.partition, &batch, &self.keeper, open)
+        }
+
+        #[track_caller]
+        fn taken(&mut self, first: u64, through: u64) -> (Arc<Batch>, Option<Position>) {
+            match self.admit(first, through) {
+                Admission::Taken(batch, skip) => (batch, skip),
+                Admission::Done => panic!("there is nothing to do for it"),
+                Admission::Refused(failure) => panic!("{failure}"),
+            }
+        }
+
+        /// A batch is acknowledged: how many are done with it.
+        fn acknowledge(&mut self, batch: &Batch) -> usize {
+            batch.acknowledged.store(true, Ordering::SeqCst);
+            self.order.advance(&self.partition, &self.keeper).len()
+        }
+
+        fn position(&self) -> Option<u64> {
+            self.keeper.position(&self.partition)?.as_u64()
+        }
+    }
+
+    #[test]
+    fn a_repeat_behind_a_longer_batch_does_not_hold_the_position_back() {
+        let mut rig = Rig::new();
+        let (long, _) = rig.taken(0, 9);
+        let (repeat, skip) = rig.taken(0, 4);
+        assert_eq!(skip, Some(Position::from_u64(9)));
+        assert_eq!(rig.acknowledge(&repeat), 0);
+        assert_eq!(rig.acknowledge(&long), 2);
+        assert_eq!(rig.position(), Some(9));
+    }
+
+    #[test]
+    fn what_is_withdrawn_comes_before_what_is_behind_it() {
+        let mut rig = Rig::new();
+        let (first, _) = rig.taken(0, 4);
+        let (_, skip) = rig.taken(5, 9);
+        rig.order.withdraw(skip);
+        assert!(matches!(rig.admit(10, 14), Admission::Refused(_)));
+        assert_eq!(rig.acknowledge(&first), 1);
+        assert_eq!(rig.position(), Some(4));
+        assert!(matches!(rig.admit(10, 14), Admission::Refused(_)));
+        let (again, _) = rig.taken(5, 9);
+        assert_eq!(rig.acknowledge(&again), 1);
+        assert_eq!(rig.position(), Some(9));
     }
 }

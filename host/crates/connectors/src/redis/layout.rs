@@ -39,6 +39,9 @@ pub(super) fn slots(answer: &Value, asked: &str) -> Option<(Vec<Held>, Vec<Strin
         let Value::Array(parts) = entry else { return None };
         let [from, to, master, others @ ..] = &parts[..] else { return None };
         let range = slot(from)?..=slot(to)?;
+        if range.is_empty() {
+            return None;
+        }
         let (id, address) = node(master, asked)?;
         match masters.iter_mut().find(|held| held.address == address) {
             Some(held) => held.slots.push(range),
@@ -155,6 +158,7 @@ mod tests {
         let second = Held { id: "me".into(), address: "cache:7002".into(), slots: vec![5461..=5461] };
         assert_eq!(masters, [first, second]);
         assert_eq!(slots(&parse("*1\n*3\n:0\n:16384\n*2\n$1\na\n:1\n"), "a:1"), None);
+        assert_eq!(slots(&parse("*1\n*3\n:9\n:7\n*2\n$1\na\n:1\n"), "a:1"), None, "backwards");
         assert_eq!(slots(&parse("+OK\n"), "a:1"), None);
     }
 

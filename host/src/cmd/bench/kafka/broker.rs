@@ -1,15 +1,13 @@
 //! The broker: one that runs already, or one of our own, started from Kafka's jars and ended with the measurement.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
-use super::said;
 use crate::cli::KafkaBenchArgs;
+use crate::cmd::bench::child::{Killed, free_port, said};
 
 /// A cluster's id: 16 bytes in base64.
 const CLUSTER_ID: &str = "bWlsbHJhY2UtYmVuY2gtMQ";
@@ -20,7 +18,7 @@ pub(super) struct Broker {
     pub(super) bootstrap: String,
     /// Its process, if that is known: what it uses is reported.
     pub(super) process: Option<u32>,
-    own: Option<Child>,
+    own: Option<Killed>,
 }
 
 impl Broker {
@@ -69,52 +67,24 @@ impl Broker {
                 fs::canonicalize(folder)?.join("data").display()
             ),
         )?;
-        let java = |log: &str| -> anyhow::Result<Command> {
-            let mut command = Command::new("java");
-            let log = fs::File::create(folder.join(log))?;
-            command.args(["-Xms1g", "-Xmx1g", "-Dlog4j2.level=WARN", "-cp"]);
-            command.arg(format!("{}/*", libs.display()));
-            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-            Ok(command)
-        };
-        let formatted = java("format.log")?
-            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
-            .arg(&properties)
-            .status()
-            .context("cannot start java")?;
+        let mut format = java(libs);
+        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&properties);
+        let log = folder.join("format.log");
+        let formatted = Killed::start(format, &log)?.0.wait()?;
         if !formatted.success() {
-            bail!("cannot format the broker's folder:\n{}", said(&folder.join("format.log")));
+            bail!("cannot format the broker's folder:\n{}", said(&log));
         }
-        let child = java("broker.log")?.arg("kafka.Kafka").arg(&properties).spawn()?;
-        let mut broker = Self { bootstrap, process: Some(child.id()), own: Some(child) };
-        broker.wait_until_listening(&folder.join("broker.log"))?;
-        Ok(broker)
-    }
-
-    fn wait_until_listening(&mut self, log: &Path) -> anyhow::Result<()> {
-        let started = Instant::now();
-        while TcpStream::connect(&self.bootstrap).is_err() {
-            let ended = self.own.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
-            if ended || started.elapsed() > Duration::from_secs(60) {
-                bail!("the broker does not listen; it said:\n{}", said(log));
-            }
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
-        Ok(())
+        let mut serve = java(libs);
+        serve.arg("kafka.Kafka").arg(&properties);
+        let log = folder.join("broker.log");
+        let mut child = Killed::start(serve, &log)?;
+        child.wait_until_listening("the broker", &bootstrap, &log)?;
+        Ok(Self { bootstrap, process: Some(child.0.id()), own: Some(child) })
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.own {
-            // Its folder goes too, so nothing has to be finished.
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
-
-/// A port that is free now.
-pub(in crate::cmd::bench) fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+fn java(libs: &Path) -> Command {
+    let mut command = Command::new("java");
+    command.args(["-Xms1g", "-Xmx1g", "-Dlog4j2.level=WARN", "-cp"]).arg(format!("{}/*", libs.display()));
+    command
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use connectors::kafka::limit::{Probe, probe};
 
 use super::watch::Running;
-use super::{PARTITIONS, Stage, own_binary, views};
+use super::{PARTITIONS, Stage, views};
 use crate::cmd::bench::Bench;
+use crate::cmd::bench::child::own_binary;
 use crate::cmd::bench::figure::{Figure, percentile};
 
 /// Time between two events: the stream is idle in between.

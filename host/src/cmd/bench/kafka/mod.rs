@@ -25,9 +25,8 @@ pub(super) mod views;
 mod watch;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use connectors::kafka::limit::Cluster;
 use tempfile::TempDir;
 
@@ -38,8 +37,7 @@ use super::service::folder;
 pub(super) use part::run_part;
 
 use broker::Broker;
-pub(super) use broker::free_port;
-pub(super) use process::Usage;
+pub(super) use process::{Usage, processor_seconds};
 
 /// Partitions of every topic.
 const PARTITIONS: u16 = 4;
@@ -119,16 +117,4 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         figures.extend(soak::measure(bench, &mut stage)?);
     }
     Ok(figures)
-}
-
-/// This binary.
-fn own_binary() -> anyhow::Result<PathBuf> {
-    std::env::current_exe().context("this binary is nowhere")
-}
-
-/// What a child has said so far, for messages.
-pub(super) fn said(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
 }

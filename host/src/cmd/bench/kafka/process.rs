@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use anyhow::Context;
+
 use crate::cmd::bench::figure::count;
 
 /// Kernel ticks in a second, on every Linux that this runs on.
@@ -46,6 +48,12 @@ impl Usage {
         }
         usage
     }
+}
+
+/// Seconds of processor time that a process has used, all threads together, without what it has started.
+pub(in crate::cmd::bench) fn processor_seconds(id: u32) -> anyhow::Result<f64> {
+    let stat = stat(id).with_context(|| format!("there is no process {id}"))?;
+    Ok(count(stat.own) / TICKS)
 }
 
 /// Seconds that all processors of the machine were busy so far.

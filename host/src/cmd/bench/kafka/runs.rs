@@ -6,8 +6,9 @@ use anyhow::Context;
 use connectors::kafka::limit::{Load, generate};
 
 use super::watch::{Measured, Running, watch};
-use super::{PARTITIONS, Stage, own_binary, views};
+use super::{PARTITIONS, Stage, views};
 use crate::cmd::bench::Bench;
+use crate::cmd::bench::child::own_binary;
 use crate::cmd::bench::redis_server::RedisServer;
 
 /// Users in the first topic.
@@ -170,24 +171,17 @@ fn run(stage: &Stage, topics: &Topics, side: &Side, number: &str) -> anyhow::Res
         if side.is_peer() { (topics.events * WARM, topics.events * WARM / 2) } else { (topics.events, 0) };
     // A new one for each turn: the other side's rows would be newer.
     let mut redis = None;
-    let program = stage.redis_server.as_ref();
+    let start_redis =
+        || RedisServer::start(stage.redis_server.as_ref(), &stage.empty(&format!("r-{output}"))?, None);
     let mut running = match side {
         Side::L1 { header } => relay(stage, &output, topics, &relay_args(true, *header))?,
         Side::L2 => relay(stage, &output, topics, &[])?,
         Side::L2Redis => {
-            let server = redis.get_or_insert(RedisServer::start(
-                program,
-                &stage.empty(&format!("r-{output}"))?,
-                None,
-            )?);
+            let server = redis.insert(start_redis()?);
             relay(stage, &output, topics, &["--redis", &server.address])?
         }
         Side::Redis => {
-            let server = redis.get_or_insert(RedisServer::start(
-                program,
-                &stage.empty(&format!("r-{output}"))?,
-                None,
-            )?);
+            let server = redis.insert(start_redis()?);
             let store = views::Store::Redis { address: &server.address };
             views::start(stage, &output, store, &topics.few, &output)?.0
         }

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::bail;
-
-use super::broker::free_port;
+use super::Stage;
 use super::watch::Running;
-use super::{Stage, own_binary};
+use crate::cmd::bench::child::{free_port, own_binary};
 use crate::cmd::bench::service::{ad_view, is_ready};
+
+/// How long a host may take until every view runs.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Whether rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +50,8 @@ pub(in crate::cmd::bench) fn start(
 
 /// Waits until every view of a host runs.
 pub(in crate::cmd::bench) fn wait_until_ready(running: &mut Running, port: u16) -> anyhow::Result<()> {
-    let started = Instant::now();
     let address = ([127, 0, 0, 1], port).into();
-    while !is_ready(address) {
-        running.check()?;
-        if started.elapsed() > Duration::from_secs(60) {
-            bail!("the host did not become ready within a minute");
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    Ok(())
+    running.wait_until("the host did not become ready", START_LIMIT, || is_ready(address))
 }
 
 fn write(folder: &Path, stage: &Stage, store: Store<'_>, input: &str, output: &str) -> anyhow::Result<()> {

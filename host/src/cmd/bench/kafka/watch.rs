@@ -1,15 +1,14 @@
 //! Runs a child and watches, from outside, what it puts out and what that costs.
 
-use std::fs::File;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use connectors::kafka::limit::Ends;
 
-use super::process::{Usage, machine_seconds};
-use super::said;
+use super::process::{Usage, machine_seconds, processor_seconds};
+use crate::cmd::bench::child::{Killed, said};
 use crate::cmd::bench::figure::count;
 
 /// Time between two looks.
@@ -38,52 +37,54 @@ pub(super) struct Measured {
     pub(super) others: f64,
 }
 
-/// A child, ended when dropped.
+/// A child, asked to end when dropped, and killed if it does not.
 pub(in crate::cmd::bench) struct Running {
-    child: Child,
+    child: Killed,
     name: String,
-    log: std::path::PathBuf,
+    log: PathBuf,
 }
 
 impl Running {
     /// Starts a child that logs into `folder`.
-    pub(super) fn start(name: &str, mut command: Command, folder: &Path) -> anyhow::Result<Self> {
+    pub(super) fn start(name: &str, command: Command, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join("log");
-        let file = File::create(&log)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let child = Killed::start(command, &log).with_context(|| format!("cannot start {name}"))?;
         Ok(Self { child, name: name.to_owned(), log })
     }
 
     /// Fails if it has ended.
     pub(in crate::cmd::bench) fn check(&mut self) -> anyhow::Result<()> {
-        if let Some(status) = self.child.try_wait()? {
+        if let Some(status) = self.child.0.try_wait()? {
             bail!("{} ended with {status}; it said:\n{}", self.name, said(&self.log));
         }
         Ok(())
     }
 
+    /// Waits until a question is answered with yes; see [`Killed::wait_until`].
+    pub(super) fn wait_until(
+        &mut self,
+        otherwise: &str,
+        limit: Duration,
+        is_so: impl Fn() -> bool,
+    ) -> anyhow::Result<()> {
+        self.child.wait_until(otherwise, limit, &self.log, is_so)
+    }
+
     /// What it used so far.
     pub(in crate::cmd::bench) fn usage(&self) -> Usage {
-        Usage::of(self.child.id())
+        Usage::of(self.child.0.id())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         // A shell or a virtual machine passes this on to what it has started; it is given a moment for it.
-        let terminate = rustix::process::Pid::from_child(&self.child);
+        let terminate = rustix::process::Pid::from_child(&self.child.0);
         let _already_gone = rustix::process::kill_process(terminate, rustix::process::Signal::TERM);
         let started = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < Duration::from_secs(5) {
+        while matches!(self.child.0.try_wait(), Ok(None)) && started.elapsed() < Duration::from_secs(5) {
             std::thread::park_timeout(Duration::from_millis(20));
         }
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 
@@ -156,8 +157,5 @@ pub(super) fn watch(
 
 /// What looking costs itself: not of the children, which the kernel adds once they have ended.
 fn own_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    count(ticks(11) + ticks(12)) / 100.0
+    processor_seconds(std::process::id()).unwrap_or_default()
 }

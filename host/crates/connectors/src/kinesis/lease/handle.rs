@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model::error::Failure;
 use model::position::{Partition, Position};
@@ -13,6 +13,7 @@ use model::source::{Assignee, Kept, ViewProgress};
 use tokio::sync::Notify;
 
 use super::member::{self, LEAVE_LIMIT};
+use super::moment::Moment;
 use super::options::{LeaseOptions, LeasePlace};
 use super::progress::Tip;
 use super::shards::{Shard, ShardLister};
@@ -157,7 +158,7 @@ impl Leases {
     pub fn holds(&self, partition: &Partition) -> bool {
         // The lock comes first: the time that it may take has to count.
         let state = self.inner.lock();
-        state.holds(partition, Instant::now())
+        state.holds(partition, Moment::now())
     }
 
     /// What is kept of a view. Fails if the shard is not this host's.
@@ -237,9 +238,19 @@ impl Leases {
 
     /// A reader has come to a shard's end, so it has children: the stream is asked for them now.
     pub fn end_reached(&self, partition: &Partition) {
-        if self.inner.lock().end_reached(partition, Instant::now()) {
+        if self.inner.lock().end_reached(partition, Moment::now()) {
             self.inner.look.notify_one();
         }
+    }
+
+    /// Somebody was at this shard's end, which has to have one then. `Some`: the stream names it as open, for so long, and
+    /// nobody has written that it ended. The stream is asked again meanwhile, as its lists may be old.
+    pub fn has_no_end_since(&self, partition: &Partition) -> Option<Duration> {
+        let since = self.inner.lock().has_no_end_since(partition, Moment::now());
+        if since.is_some() {
+            self.inner.look.notify_one();
+        }
+        since
     }
 
     /// A reader was at the tip of an open shard.

@@ -7,6 +7,7 @@ use model::error::Failure;
 use tokio::time::{sleep, timeout};
 
 use super::handle::Inner;
+use super::moment::Moment;
 use super::shards::Shard;
 
 /// Pause between lists. Longer, and shards of a split begin later where the host did not read their parent; shorter, and
@@ -45,7 +46,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             if state.left {
                 return;
             }
-            let is_in_hurry = state.is_in_hurry(Instant::now());
+            let is_in_hurry = state.is_in_hurry(Moment::now());
             drop(state);
             if has_failed || is_in_hurry || began.elapsed() >= INTERVAL {
                 break;

@@ -7,6 +7,7 @@ use model::position::Partition;
 use model::source::Assignee;
 
 use super::handle::Inner;
+use super::moment::Moment;
 use super::state::Phase;
 use crate::names::Names;
 
@@ -73,7 +74,7 @@ fn next(inner: &Inner) -> News {
     let mut state = inner.lock();
     let mut limit = None;
     loop {
-        state.expire(Instant::now());
+        state.expire(Moment::now());
         if state.leaving {
             for held in state.held.values_mut() {
                 match held.phase {

@@ -11,9 +11,9 @@
 //! *A lease* lasts for a time that each host measures by its own clock: for its owner from when the last write that
 //! renewed it was sent, for all others from when they first saw that write. So the owner's time is over first, and what it
 //! may emit ends by itself ([`Leases::holds`]), also on a host that was suspended and on one that nobody tells anything.
-//! What was on its way when a process was stopped is recognized by its position. The clock is the system's monotonic one,
-//! which stands still while a whole machine sleeps: such a host stops emitting with its first look at the table, a second
-//! after it woke at the latest.
+//! What was on its way when a process was stopped is recognized by its position. The clock goes on while the machine sleeps,
+//! where the platform has such a one (`moment`). A virtual machine that is paused from outside may not be told of it: then
+//! its host stops emitting with its first look at the table, a second later at the latest.
 //!
 //! *Evenness.* A host takes free leases up to its share, and asks the host with the most for half of what it has fewer
 //! (`balance`). What is asked for is revoked from the flow, which finishes and makes durable what it has begun; then its
@@ -24,17 +24,21 @@
 //!
 //! *A table that forgets*, as Redis may when it is restarted or a replica takes over, costs nothing while its hosts live:
 //! each writes again what it has, from memory, and nobody takes what the table does not know before its owner had the time
-//! to do so. A new host looks a few beats before it takes what has no row. What a table forgets before everybody has seen
-//! it, within a beat after a shard was taken for the first time, nobody misses: then two may work with the shard until the
-//! first of them looks again, a beat later. Rows are versioned, and records repeat.
+//! to do so. That it may have forgotten is seen by its name, which is another one when it was emptied, loaded again or has
+//! another server (`table`), also by who had not yet seen what is gone; and what was decided by an earlier table
+//! is not done in a later one. A new host looks a few beats before it takes what has no row. What it cannot know is that a
+//! row that it finds free was taken right before the table was set back, if it comes in the beat in which that happens: then
+//! two may work with the shard until the first of them looks again. Rows are versioned, and records repeat.
 //!
 //! *Order.* A shard is finished when it is released through its end. Its children, whoever has them, may be read from then on
-//! ([`Leases::may_read`]). The stream forgets shards, and so does the table, a while later.
+//! ([`Leases::may_read`]). The stream forgets shards, and so does the table, a while later. A view that began at a time and
+//! not at a record takes of children, whoever reads them, what came from that time on.
 
 mod balance;
 mod handle;
 mod listing;
 mod member;
+mod moment;
 mod options;
 mod plan;
 mod progress;

@@ -2,15 +2,16 @@
 //!
 //! Decides, and does no IO.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use model::position::Partition;
 
 use super::balance::{Standing, balance, hosts};
+use super::moment::Moment;
 use super::progress::Progress;
 use super::state::{Held, Observed, Phase, State, begin};
-use super::table::{Change, Row, Token};
+use super::table::{Change, Content, Row, Token};
 
 /// How long a row is kept whose shard the stream names no more.
 const FORGET: Duration = Duration::from_secs(600);
@@ -23,6 +24,8 @@ const RENEWALS: u32 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) changes: Vec<Change>,
+    /// The table that they are for.
+    pub(super) era: String,
     purposes: Vec<Purpose>,
     /// Whether it was made by a host that leaves.
     is_goodbye: bool,
@@ -50,11 +53,14 @@ pub(super) struct Outcome {
 
 impl State {
     /// The table says this. Shards that are another's are lost; those that another wants are on their way.
-    pub(super) fn observe(&mut self, rows: BTreeMap<String, Row>, now: Instant) {
-        let unbroken = self.looks.filter(|(_, last)| now.duration_since(*last) < self.beat * PATIENCE);
+    pub(super) fn observe(&mut self, content: Content, now: Moment) {
+        let Content { era, rows } = content;
+        let unbroken = self.looks.filter(|(_, last)| now.since(*last) < self.beat * PATIENCE);
         self.looks = Some((unbroken.map_or(now, |(first, _)| first), now));
         let mut before = std::mem::take(&mut self.rows);
-        let mut has_forgotten = false;
+        // Another table, or what an earlier one was.
+        let mut has_forgotten = self.era.as_ref().is_some_and(|known| *known != era);
+        self.era = Some(era);
         for (shard, row) in rows {
             let partition = Partition::new(shard);
             let known = before.remove(&partition);
@@ -105,7 +111,7 @@ impl State {
 
     /// Notes since when rows stand for shards that are gone. A row stays while a shard that came from it is named: what
     /// views it knows is asked for.
-    fn note_unnamed(&mut self, now: Instant) {
+    fn note_unnamed(&mut self, now: Moment) {
         let Some(shards) = self.shards() else { return };
         let parents: BTreeSet<Partition> =
             shards.flat_map(|(_, shard)| shard.parents.iter().map(Partition::new)).collect();
@@ -122,8 +128,8 @@ impl State {
     }
 
     /// What to write now.
-    pub(super) fn plan(&self, now: Instant) -> Plan {
-        let mut plan = Plan::default();
+    pub(super) fn plan(&self, now: Moment) -> Plan {
+        let mut plan = Plan { era: self.era.clone().unwrap_or_default(), ..Plan::default() };
         for (partition, held) in &self.held {
             self.plan_held(partition, held, now, &mut plan);
         }
@@ -134,7 +140,7 @@ impl State {
         }
         self.plan_others(now, &mut plan);
         for (partition, since) in &self.unnamed {
-            let is_old = now.duration_since(*since) >= FORGET;
+            let is_old = now.since(*since) >= FORGET;
             if is_old && !self.held.contains_key(partition) && self.may_take(partition, now) {
                 let expects = self.rows.get(partition).map(|observed| observed.row.token.clone());
                 let shard = partition.as_str().to_owned();
@@ -144,7 +150,7 @@ impl State {
         plan
     }
 
-    fn plan_held(&self, partition: &Partition, held: &Held, now: Instant, plan: &mut Plan) {
+    fn plan_held(&self, partition: &Partition, held: &Held, now: Moment, plan: &mut Plan) {
         let is_freed = match held.phase {
             Phase::Lost => return,
             Phase::Freed => true,
@@ -154,7 +160,7 @@ impl State {
         // The table lost something if it does not have what was written last.
         let is_set_back = expects.as_ref().is_none_or(|token| token.counter < held.counter);
         let says = held.is_dirty() || is_set_back;
-        let is_due = self.is_shared && now.duration_since(held.certain) >= self.duration / RENEWALS;
+        let is_due = self.is_shared && now.since(held.certain) >= self.duration / RENEWALS;
         if !(says || is_due || is_freed) {
             return;
         }
@@ -178,7 +184,7 @@ impl State {
 
     /// Takes and asks for what is this host's share, of shards that are read and of finished ones: the latter cost
     /// nothing and say nothing of who has how much to do.
-    fn plan_others(&self, now: Instant, plan: &mut Plan) {
+    fn plan_others(&self, now: Moment, plan: &mut Plan) {
         let Some(shards) = self.shards() else { return };
         let mut finished = Vec::new();
         let mut unfinished = Vec::new();
@@ -242,7 +248,7 @@ impl State {
         }
     }
 
-    fn standing(&self, partition: &Partition, now: Instant) -> Standing<'_> {
+    fn standing(&self, partition: &Partition, now: Moment) -> Standing<'_> {
         let row = self.rows.get(partition).map(|observed| &observed.row);
         let wanted_by = row.and_then(|row| row.wanted_by.as_deref());
         if let Some(held) = self.held.get(partition) {
@@ -266,30 +272,28 @@ impl State {
     }
 
     /// Whether nobody can be working with a shard that is not held here.
-    fn may_take(&self, partition: &Partition, now: Instant) -> bool {
+    fn may_take(&self, partition: &Partition, now: Moment) -> bool {
         if !self.is_shared {
             return true;
         }
-        let is_past = |since: Instant, wait: Duration| now.duration_since(since) >= wait;
+        let is_past = |since: Moment, wait: Duration| now.since(since) >= wait;
         let is_known = self.forgot.is_none_or(|forgot| is_past(forgot, self.duration));
         let Some(Observed { row, since }) = self.rows.get(partition) else {
             // An owner whose row the table has lost writes it again.
             return is_known && self.looks.is_some_and(|(first, _)| is_past(first, self.beat * PATIENCE));
         };
+        // What a table says that was set back may be older than what was there; what was written since is true.
+        let is_true = is_known || self.forgot.is_some_and(|forgot| *since > forgot);
         let is_open = match &row.token.owner {
             // It was lost to a table that did not answer, and nobody took it.
             Some(owner) => *owner == self.me && self.remembered.contains_key(partition),
-            None => {
-                let is_new = self.forgot.is_some_and(|forgot| *since > forgot);
-                let is_for_us = row.wanted_by.as_ref().is_none_or(|host| *host == self.me);
-                is_for_us && (is_known || is_new)
-            }
+            None => row.wanted_by.as_ref().is_none_or(|host| *host == self.me),
         };
-        is_open || is_past(*since, self.duration)
+        is_true && (is_open || is_past(*since, self.duration))
     }
 
     /// Notes what came of a plan that was sent at this time.
-    pub(super) fn settle(&mut self, plan: Plan, met: &[bool], sent: Instant) -> Outcome {
+    pub(super) fn settle(&mut self, plan: Plan, met: &[bool], sent: Moment) -> Outcome {
         let mut outcome = Outcome::default();
         let is_goodbye = plan.is_goodbye;
         for ((purpose, change), met) in plan.purposes.into_iter().zip(plan.changes).zip(met) {
@@ -327,7 +331,7 @@ impl State {
     }
 
     /// A change was made: what was read is that much newer.
-    fn note(&mut self, change: Change, now: Instant) {
+    fn note(&mut self, change: Change, now: Moment) {
         match change {
             Change::Put { shard, token, progress, .. } => {
                 let partition = Partition::new(shard);

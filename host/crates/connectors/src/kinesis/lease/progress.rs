@@ -1,7 +1,7 @@
 //! How far everybody is in one shard: what a lease carries from host to host. Plain data; talks to nobody.
 //!
 //! Written as JSON, the same in a file and in Redis:
-//! `{"starting":"4959…","parents":["shardId-…"],"group":"<hex>","views":{"clicks":{"through":"<hex>","epoch":1}},"seen":{"at":1700000000000000,"last":"<hex>"}}`,
+//! `{"starting":"4959…","parents":["shardId-…"],"group":"<hex>","views":{"clicks":{"through":"<hex>","epoch":1,"began":"<hex>"}},"seen":{"at":1700000000000000,"last":"<hex>"}}`,
 //! where what is absent or `null` says that nothing is known.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use model::position::Position;
 use model::source::ViewProgress;
 use serde::{Deserialize, Serialize};
 
-use crate::kinesis::position;
+use crate::kinesis::position::{self, ShardPosition};
 
 /// When a reader was at the tip of a shard, and behind which record.
 ///
@@ -36,6 +36,8 @@ pub(super) struct Progress {
     pub(super) group: Option<Position>,
     /// Each view that is known here, also those that no host runs at the moment.
     pub(super) views: BTreeMap<String, ViewProgress>,
+    /// From which time on each view takes what there is, of those that began here at a time: so it does in children.
+    pub(super) began: BTreeMap<String, Position>,
     /// When a reader was at the tip.
     pub(super) seen: Option<Tip>,
 }
@@ -49,13 +51,36 @@ impl Progress {
     /// A view is this far. Whether that says anything new.
     pub(super) fn advance(&mut self, view: &str, to: ViewProgress) -> bool {
         match self.views.get_mut(view) {
-            Some(known) if (to.epoch, to.through) > (known.epoch, known.through) => *known = to,
-            Some(_) => return false,
-            None => {
-                self.views.insert(view.to_owned(), to);
+            Some(known) if (to.epoch, to.through) > (known.epoch, known.through) => {
+                let begins = known.epoch < to.epoch;
+                *known = to;
+                if begins {
+                    self.note_began(view, to.through);
+                }
             }
+            Some(_) => return false,
+            None => self.begin(view, to),
         }
         true
+    }
+
+    /// A view begins here, or anew.
+    pub(super) fn begin(&mut self, view: &str, at: ViewProgress) {
+        self.views.insert(view.to_owned(), at);
+        self.note_began(view, at.through);
+    }
+
+    fn note_began(&mut self, view: &str, at: Option<Position>) {
+        match at.filter(|at| matches!(position::parse(at), Some(ShardPosition::From(_)))) {
+            Some(at) => self.began.insert(view.to_owned(), at),
+            None => self.began.remove(view),
+        };
+    }
+
+    /// Whether a view or all were at the shard's end.
+    pub(super) fn knows_end(&self) -> bool {
+        let mut views = self.views.values();
+        self.is_finished() || views.any(|view| view.through == Some(position::end()))
     }
 
     /// As JSON.
@@ -99,13 +124,16 @@ struct WrittenView {
     through: Option<String>,
     #[serde(default)]
     epoch: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    began: Option<String>,
 }
 
 impl From<&Progress> for Written {
     fn from(progress: &Progress) -> Self {
         let hex = |position: Position| position.to_string();
         let views = progress.views.iter().map(|(view, known)| {
-            (view.clone(), WrittenView { through: known.through.map(hex), epoch: known.epoch })
+            let began = progress.began.get(view).copied().map(hex);
+            (view.clone(), WrittenView { through: known.through.map(hex), epoch: known.epoch, began })
         });
         Self {
             starting: progress.starting.clone(),
@@ -121,9 +149,12 @@ impl TryFrom<Written> for Progress {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let mut views = BTreeMap::new();
-        for (view, WrittenView { through, epoch }) in written.views {
+        let (mut views, mut began) = (BTreeMap::new(), BTreeMap::new());
+        for (view, WrittenView { through, epoch, began: from }) in written.views {
             let through = through.map(position_of).transpose()?;
+            if let Some(from) = from.map(position_of).transpose()? {
+                began.insert(view.clone(), from);
+            }
             views.insert(view, ViewProgress { through, epoch });
         }
         let group = written.group.map(position_of).transpose()?;
@@ -131,7 +162,7 @@ impl TryFrom<Written> for Progress {
             Some(WrittenTip { at, last }) => Some(Tip { at, last: last.map(position_of).transpose()? }),
             None => None,
         };
-        Ok(Self { starting: written.starting, parents: written.parents, group, views, seen })
+        Ok(Self { starting: written.starting, parents: written.parents, group, views, began, seen })
     }
 }
 
@@ -158,11 +189,30 @@ mod tests {
                 ("new".to_owned(), ViewProgress { through: None, epoch: 0 }),
             ]
             .into(),
+            began: [("clicks".to_owned(), position::from_time(1_700_000_000_000_000))].into(),
             seen: Some(Tip { at: 1_700_000_000_000_000, last: through }),
         };
         assert_eq!(Progress::parse(&progress.encode()), Ok(progress.clone()));
         assert!(progress.is_finished());
         assert_eq!(Progress::parse(&Progress::default().encode()), Ok(Progress::default()));
+    }
+
+    #[test]
+    fn what_a_view_began_with_stays_until_it_is_rewound() {
+        let from = |time| Some(position::from_time(time));
+        let record = position::of_record("49590338271490256608559692538361571095921575989136588898", 0);
+        let mut progress = Progress::default();
+        let mut check = |through, epoch, began: Option<Position>| {
+            progress.advance("clicks", ViewProgress { through, epoch });
+            assert_eq!(progress.began.get("clicks").copied(), began, "{through:?} {epoch}");
+        };
+        check(from(5), 0, from(5));
+        check(from(7), 0, from(5));
+        check(record, 0, from(5));
+        check(Some(position::end()), 0, from(5));
+        check(record, 1, None);
+        check(from(9), 2, from(9));
+        check(None, 3, None);
     }
 
     #[track_caller]

@@ -8,6 +8,7 @@ use model::error::Failure;
 use tokio::time::timeout;
 
 use super::handle::Inner;
+use super::moment::Moment;
 
 /// Looks until the host has left.
 pub(super) async fn run(inner: Arc<Inner>) {
@@ -22,7 +23,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             if state.left {
                 return;
             }
-            state.expire(Instant::now());
+            state.expire(Moment::now());
             state.beat
         };
         inner.turn();
@@ -32,19 +33,19 @@ pub(super) async fn run(inner: Arc<Inner>) {
 }
 
 async fn round(inner: &Inner) -> Result<(), Failure> {
-    let rows = within(inner, "read the leases", inner.table.read()).await?;
+    let content = within(inner, "read the leases", inner.table.read()).await?;
     let (plan, sent) = {
         let mut state = inner.lock();
-        let now = Instant::now();
+        let now = Moment::now();
         state.expire(now);
-        state.observe(rows, now);
+        state.observe(content, now);
         (state.plan(now), now)
     };
     inner.turn();
     let met = if plan.changes.is_empty() {
         Vec::new()
     } else {
-        within(inner, "write the leases", inner.table.change(plan.changes.clone())).await?
+        within(inner, "write the leases", inner.table.change(&plan.era, plan.changes.clone())).await?
     };
     let outcome = {
         let mut state = inner.lock();

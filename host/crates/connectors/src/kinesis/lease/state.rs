@@ -4,12 +4,13 @@
 //! Decides, and does no IO. What is to be written is in [`super::plan`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model::error::Failure;
 use model::position::{Partition, Position};
 use model::source::{Kept, ViewProgress};
 
+use super::moment::Moment;
 use super::progress::{Progress, Tip};
 use super::shards::Shard;
 use super::table::Row;
@@ -44,7 +45,7 @@ pub(super) struct Held {
     /// The last counter that was written.
     pub(super) counter: u64,
     /// When the write that renewed the lease last was sent.
-    pub(super) certain: Instant,
+    pub(super) certain: Moment,
     pub(super) progress: Progress,
     /// [`Progress::group`] as it was last written.
     pub(super) committed: Option<Position>,
@@ -66,7 +67,7 @@ struct Named {
 pub(super) struct Observed {
     pub(super) row: Row,
     /// When its token was first seen as it is.
-    pub(super) since: Instant,
+    pub(super) since: Moment,
 }
 
 /// Everything that is shared.
@@ -83,14 +84,18 @@ pub(super) struct State {
     /// `None` until the stream has answered once.
     named: Option<BTreeMap<Partition, Named>>,
     /// Shards whose end was reached and that have no children yet.
-    childless: BTreeMap<Partition, Instant>,
+    childless: BTreeMap<Partition, Moment>,
+    /// Shards whose end is said to have been reached, and of which nobody else knows that they have one.
+    endless: BTreeMap<Partition, Moment>,
     pub(super) rows: BTreeMap<Partition, Observed>,
+    /// Which table that was, see [`super::table::Content`].
+    pub(super) era: Option<String>,
     /// Since when the table is looked at without a break, and when that was last.
-    pub(super) looks: Option<(Instant, Instant)>,
+    pub(super) looks: Option<(Moment, Moment)>,
     /// When the table was last seen to have lost something: what it does not know may be somebody's.
-    pub(super) forgot: Option<Instant>,
+    pub(super) forgot: Option<Moment>,
     /// Rows of shards that the stream names no more.
-    pub(super) unnamed: BTreeMap<Partition, Instant>,
+    pub(super) unnamed: BTreeMap<Partition, Moment>,
     pub(super) held: BTreeMap<Partition, Held>,
     /// How far shards were that were lost: if nobody took one, that is still the truth.
     pub(super) remembered: BTreeMap<Partition, Progress>,
@@ -114,7 +119,9 @@ impl State {
             beat,
             named: None,
             childless: BTreeMap::new(),
+            endless: BTreeMap::new(),
             rows: BTreeMap::new(),
+            era: None,
             looks: None,
             forgot: None,
             unnamed: BTreeMap::new(),
@@ -150,10 +157,12 @@ impl State {
             next.values().flat_map(|named| named.shard.parents.iter().map(String::as_str)).collect();
         self.childless.retain(|parent, _| !parents.contains(parent.as_str()));
         self.named = Some(next);
+        let endless = std::mem::take(&mut self.endless);
+        self.endless = endless.into_iter().filter(|(partition, _)| self.is_open(partition)).collect();
     }
 
     /// A reader has come to this shard's end. Whether the stream is to be asked for its children.
-    pub(super) fn end_reached(&mut self, partition: &Partition, now: Instant) -> bool {
+    pub(super) fn end_reached(&mut self, partition: &Partition, now: Moment) -> bool {
         let mut named = self.named.iter().flat_map(BTreeMap::values);
         let has_child =
             named.any(|named| named.shard.parents.iter().any(|parent| parent == partition.as_str()));
@@ -164,11 +173,30 @@ impl State {
         true
     }
 
-    /// Whether the next list is wanted soon: for a shard that must have children, or because other hosts know one that this
-    /// host does not.
-    pub(super) fn is_in_hurry(&self, now: Instant) -> bool {
-        let is_young = |since: &Instant, limit| now.saturating_duration_since(*since) < limit;
+    /// Whether the stream names a shard, and nothing about it says that it has an end.
+    fn is_open(&self, partition: &Partition) -> bool {
+        let is_child = |shard: &Shard| shard.parents.iter().any(|parent| parent == partition.as_str());
+        self.shard(partition).is_some_and(|shard| !shard.is_closed())
+            && !self.shards().is_some_and(|mut shards| shards.any(|(_, shard)| is_child(shard)))
+    }
+
+    /// Somebody was at this shard's end. For how long the stream, and everybody else, has known nothing of it having one;
+    /// `None` = it has.
+    pub(super) fn has_no_end_since(&mut self, partition: &Partition, now: Moment) -> Option<Duration> {
+        let is_written = self.progress(partition).is_some_and(Progress::knows_end);
+        if is_written || self.childless.contains_key(partition) || !self.is_open(partition) {
+            self.endless.remove(partition);
+            return None;
+        }
+        Some(now.since(*self.endless.entry(partition.clone()).or_insert(now)))
+    }
+
+    /// Whether the next list is wanted soon: for a shard that must have children or an end, or because other hosts know one
+    /// that this host does not.
+    pub(super) fn is_in_hurry(&self, now: Moment) -> bool {
+        let is_young = |since: &Moment, limit| now.since(*since) < limit;
         self.childless.values().any(|since| is_young(since, HURRY))
+            || self.endless.values().any(|since| is_young(since, HURRY))
             || self.unnamed.values().any(|since| is_young(since, LOOK))
     }
 
@@ -195,16 +223,16 @@ impl State {
     }
 
     /// Whether the flow may emit for a partition.
-    pub(super) fn holds(&self, partition: &Partition, now: Instant) -> bool {
+    pub(super) fn holds(&self, partition: &Partition, now: Moment) -> bool {
         self.held.get(partition).is_some_and(|held| held.is_usable() && self.is_certain(held, now))
     }
 
-    fn is_certain(&self, held: &Held, now: Instant) -> bool {
-        !self.is_shared || now.saturating_duration_since(held.certain) < self.trust()
+    fn is_certain(&self, held: &Held, now: Moment) -> bool {
+        !self.is_shared || now.since(held.certain) < self.trust()
     }
 
     /// Gives up what may have run out. Whether there was any.
-    pub(super) fn expire(&mut self, now: Instant) -> bool {
+    pub(super) fn expire(&mut self, now: Moment) -> bool {
         let partitions: Vec<Partition> = {
             let held = self.held.iter();
             let gone = held.filter(|(_, held)| held.phase != Phase::Lost && !self.is_certain(held, now));
@@ -236,19 +264,26 @@ impl State {
     /// What is kept of a view; `None` if the shard is not this host's.
     pub(super) fn kept(&self, view: &str, partition: &Partition) -> Option<Kept> {
         let held = self.held.get(partition).filter(|held| held.is_usable())?;
-        let known = held.progress.views.get(view);
-        let parent_knows = || {
-            let parents = held.progress.parents.iter().map(Partition::new);
-            let mut progress = parents.filter_map(|parent| self.progress(&parent));
-            progress.any(|progress| progress.views.contains_key(view))
-        };
-        Some(Kept {
-            group: held.committed,
-            view: known.and_then(|known| known.through),
-            epoch: known.map_or(0, |known| known.epoch),
+        let group = held.committed;
+        Some(match held.progress.views.get(view) {
             // A view that is known to have nothing here begins with the first record, too.
-            is_new: known.map_or_else(parent_knows, |known| known.through.is_none()),
+            Some(known) => {
+                Kept { group, view: known.through, epoch: known.epoch, is_new: known.through.is_none() }
+            }
+            None => match self.inherited(view, &held.progress) {
+                Some(from) => Kept { group, view: from, epoch: 0, is_new: from.is_none() },
+                None => Kept { group, ..Kept::default() },
+            },
         })
+    }
+
+    /// From where on a view takes what there is in a shard that it does not know, if it knows a parent: from the time on at
+    /// which it began, as the child may be older than the view, and its parents read by another host; `None` = all of it.
+    fn inherited(&self, view: &str, progress: &Progress) -> Option<Option<Position>> {
+        let parents = progress.parents.iter().map(Partition::new);
+        let parents = parents.filter_map(|parent| self.progress(&parent));
+        let knowing = parents.filter(|parent| parent.views.contains_key(view));
+        knowing.map(|parent| parent.began.get(view).copied()).min()
     }
 
     /// How far everybody is in a shard, as far as this host knows.
@@ -322,7 +357,7 @@ impl State {
     /// Sets a view back. The change to wait for, or `None` if the shard is not this host's.
     pub(super) fn rewind(&mut self, view: &str, partition: &Partition, to: ViewProgress) -> Option<u64> {
         let held = self.usable(partition)?;
-        held.progress.views.insert(view.to_owned(), to);
+        held.progress.begin(view, to);
         held.progress.group = held.progress.group.min(to.through);
         held.changed += 1;
         Some(held.changed)
@@ -346,7 +381,7 @@ impl State {
 
 impl Held {
     /// A shard that was taken with a write that was sent at this time.
-    pub(super) fn taken(counter: u64, sent: Instant, progress: Progress) -> Self {
+    pub(super) fn taken(counter: u64, sent: Moment, progress: Progress) -> Self {
         let committed = progress.group;
         Self { phase: Phase::Arriving, counter, certain: sent, progress, committed, changed: 0, confirmed: 0 }
     }
@@ -373,6 +408,7 @@ pub(super) fn begin(shard: &Shard, written: Option<Progress>) -> Progress {
         );
         progress.group = None;
         progress.seen = None;
+        progress.began.clear();
         for view in progress.views.values_mut() {
             view.through = None;
         }

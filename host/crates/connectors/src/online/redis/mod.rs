@@ -12,7 +12,11 @@
 //!
 //! **Compared.** A script takes many rows, reads the version that is held of each, compares, and writes what is newer.
 //! Redis runs scripts one after the other and nothing in between, so reading and writing are one step. This is right
-//! whoever else writes; it costs Redis twice as much as writing alone.
+//! whoever else writes; it costs Redis twice as much as writing alone. Nearly all rows are later than what is held by seconds;
+//! then the field of event times, Feast's, is all that is read. That is not enough where rows were deleted, as their times
+//! stand in their versions only, and hashes have to be made permanent again where the view once had a TTL; the key
+//! `millrace:<project>:history:<view>` says from the first such row on that there were any (on clusters too, as rows may be
+//! moved to a single server). What is held and is no version stops the view, with words that say where it is.
 //!
 //! **Claimed.** A host that alone writes a view need not look: it knows what it has written. The key
 //! `millrace:<project>:claim:<view>` holds the *token* of one tenure of one writer, and these rules are kept:
@@ -44,8 +48,8 @@
 //! **Losses.** Redis acknowledges before replicas and disk have a write. Behind each request the writer sets a mark, a number
 //! that rises, and is told which one stood there before. A lower one than was acknowledged says which batches are gone;
 //! writes of these views and partitions are refused until their sources have gone back ([`RedisStore::on_loss`],
-//! [`RedisStore::accept`]), see [`notes`]. A store that was emptied, or is another (`millrace:<project>:store`), stops
-//! everything, as nothing can tell what it lacks.
+//! [`RedisStore::accept`]), see [`notes`]. Batches that were given up meanwhile move no position, whatever becomes of them.
+//! A store that was emptied, or is another (`millrace:<project>:store`), stops everything, as nothing can tell what it lacks.
 //!
 //! **What is promised.** A write is visible to reads when it returns, and its rows are in the master's memory. A position in
 //! the ledger is one that Redis has acknowledged; if Redis loses what was acknowledged, that is found and read again. Memory

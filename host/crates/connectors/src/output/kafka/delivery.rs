@@ -1,39 +1,38 @@
 //! The thread that hears of acknowledgements, and makes a new producer when one has failed.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use model::error::{Disposition, Failure};
 
+use super::held;
 use super::session::{Deliveries, Session};
-use super::stream::{Emitter, Slot};
+use super::stream::Producing;
+use crate::output::emitter::{CLOSING, Carrier as _, Emitter, FENCE_EVERY, REOPEN_AFTER, Slot};
+use crate::output::lane::Lane;
 use crate::output::reply::again;
+use crate::output::ticket::Ticket;
 
-/// How often to look whether partitions with records under way are still this host's.
-const FENCE_EVERY: Duration = Duration::from_millis(500);
-/// How long to wait before a producer is made again; and where only an operator can mend it.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// How long to wait before a producer is made again, where only an operator can mend it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// How long a stream that is dropped waits for what is under way.
-const CLOSING: Duration = Duration::from_secs(5);
 /// The share of the queue that has to be free before those who wait for room are woken.
 const ROOM: usize = 2;
 
 /// Until the stream is dropped.
-pub(super) fn run(shared: &Arc<Emitter>) {
+pub(super) fn run(emitter: &Arc<Emitter<Producing>>) {
     let mut closing: Option<Instant> = None;
     loop {
-        let Some(session) = current(shared) else {
-            if shared.stopping.load(Ordering::Acquire) {
+        let Some(session) = current(emitter) else {
+            if emitter.stopping.load(Ordering::Acquire) {
                 return;
             }
-            reopen(shared);
+            reopen(emitter);
             continue;
         };
-        let end = serve(shared, &session, &mut closing);
-        give_up(shared, session, &end);
+        let end = serve(emitter, &session, &mut closing);
+        give_up(emitter, session, &end);
         if closing.is_some() {
             return;
         }
@@ -51,41 +50,41 @@ enum End {
 }
 
 /// Serves one session until it fails, or the stream is dropped.
-fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>) -> End {
+fn serve(emitter: &Emitter<Producing>, session: &Arc<Session>, closing: &mut Option<Instant>) -> End {
     let mut fenced = Instant::now();
     let mut starved = 0;
     let mut deliveries = Deliveries::default();
     loop {
         let (began, patience) = (Instant::now(), deliveries.patience());
         let polled = session.producer.poll(patience);
-        polled.complete.iter().for_each(|ticket| shared.complete(ticket));
+        polled.complete.iter().for_each(|ticket| emitter.complete(ticket));
         if let Some(code) = polled.failed.or_else(|| session.failed()) {
-            return End::Failed(session.failure(&shared.options, code));
+            return End::Failed(session.failure(&emitter.carrier.options, code));
         }
         session.push(&mut deliveries, polled.reported, began.elapsed() >= patience);
         let outstanding = session.producer.outstanding();
-        shared.metrics.outstanding.set(i64::try_from(outstanding).unwrap_or(i64::MAX));
-        if shared.starving.load(Ordering::SeqCst) {
+        emitter.carrier.metrics.outstanding.set(i64::try_from(outstanding).unwrap_or(i64::MAX));
+        if emitter.room.is_awaited() {
             starved = starved.max(outstanding);
             if outstanding <= starved / ROOM {
                 starved = 0;
-                shared.room();
+                emitter.room.wake();
             }
         }
         if fenced.elapsed() >= FENCE_EVERY {
             fenced = Instant::now();
-            for lane in shared.lanes.all().iter().filter(|lane| !shared.keeper.holds(&lane.partition)) {
+            for lane in emitter.lanes.lost(&*emitter.keeper) {
                 if lane.is_busy() {
-                    return End::Lost(shared.not_ours(&lane.partition));
+                    return End::Lost(emitter.carrier.not_ours(&lane.partition));
                 }
                 // Whoever has it next begins from what the group says.
                 lane.forget();
             }
         }
-        if shared.stopping.load(Ordering::Acquire) {
+        if emitter.stopping.load(Ordering::Acquire) {
             let since = *closing.get_or_insert_with(Instant::now);
             if outstanding == 0 || since.elapsed() >= CLOSING {
-                let closed = format!("{}: the stream is closed", shared.options.doing());
+                let closed = format!("{}: the stream is closed", emitter.carrier.options.doing());
                 return End::Closed(Failure::retry(closed));
             }
         }
@@ -93,47 +92,53 @@ fn serve(shared: &Emitter, session: &Arc<Session>, closing: &mut Option<Instant>
 }
 
 /// Ends a session: nothing more is handed over, what is under way is purged, then everybody who waits is told.
-fn give_up(shared: &Emitter, session: Arc<Session>, end: &End) {
+fn give_up(emitter: &Emitter<Producing>, session: Arc<Session>, end: &End) {
     let (End::Failed(failure) | End::Lost(failure) | End::Closed(failure)) = end;
     // Waits for those who are handing over.
-    set(shared, Slot::Closed(failure.disposition, failure.to_string()));
+    emitter.set(Slot::closed(failure));
     debug_assert_eq!(Arc::strong_count(&session), 1, "callers only borrow the session");
     drop(session);
     // No record of the old producer can come any more. Lanes are closed before there is a new one.
-    let failed: Vec<_> = shared.lanes.all().iter().flat_map(|lane| lane.fail()).collect();
-    shared.metrics.outstanding.set(0);
+    let failed: Vec<_> = emitter.lanes.all().iter().flat_map(|lane| fail(lane)).collect();
+    emitter.carrier.metrics.outstanding.set(0);
     if let End::Failed(failure) = end {
-        shared.metrics.retries.inc();
+        emitter.carrier.metrics.retries.inc();
         // With a cluster that answers, the first repeat shall find a producer.
-        if failure.disposition == Disposition::Retry && shared.watch.trouble().is_none() {
-            reopen(shared);
+        if failure.disposition == Disposition::Retry && emitter.carrier.watch.trouble().is_none() {
+            reopen(emitter);
         }
     }
     failed.iter().for_each(|ticket| ticket.answer(Err(again(failure))));
-    shared.room();
+    emitter.room.wake();
 }
 
 /// Makes a producer. Without success callers hear why, and the next try is a moment later.
-fn reopen(shared: &Emitter) {
-    match Session::open(&shared.options, &shared.watch, None) {
-        Ok(session) => set(shared, Slot::Open(Arc::new(session))),
+fn reopen(emitter: &Emitter<Producing>) {
+    match Session::open(&emitter.carrier.options, &emitter.carrier.watch, None) {
+        Ok(session) => emitter.set(Slot::Open(Arc::new(session))),
         Err(failure) => {
             let pause =
                 if failure.disposition == Disposition::Stop { LOOK_AGAIN_AFTER } else { REOPEN_AFTER };
-            set(shared, Slot::Closed(failure.disposition, failure.to_string()));
-            if !shared.stopping.load(Ordering::Acquire) {
+            emitter.set(Slot::closed(&failure));
+            if !emitter.stopping.load(Ordering::Acquire) {
                 thread::park_timeout(pause);
             }
         }
     }
 }
 
-fn set(shared: &Emitter, slot: Slot) {
-    *shared.session.write().unwrap_or_else(PoisonError::into_inner) = slot;
+/// Gives up what a lane has under way, and what waits in it.
+fn fail(lane: &Lane) -> Vec<Arc<Ticket>> {
+    let waiting = std::mem::take(&mut lane.sending().waiting);
+    for batch in waiting {
+        let never = batch.emission.batch.len() - batch.next_row;
+        held::close(&batch.ticket, batch.unused + never);
+    }
+    lane.fail()
 }
 
-fn current(shared: &Emitter) -> Option<Arc<Session>> {
-    match &*shared.session.read().unwrap_or_else(PoisonError::into_inner) {
+fn current(emitter: &Emitter<Producing>) -> Option<Arc<Session>> {
+    match &*emitter.slot() {
         Slot::Open(session) => Some(Arc::clone(session)),
         Slot::Closed(..) => None,
     }

@@ -4,8 +4,8 @@ use model::error::Failure;
 use model::output::Emission;
 use model::position::Position;
 
-use super::lane::Sending;
 use super::native::{IDENTITY, Record};
+use crate::output::lane::Sending;
 use crate::output::record::Identities;
 
 /// Records of a batch.
@@ -28,7 +28,7 @@ impl Encoded {
     ) -> Result<Self, Failure> {
         let Emission { batch, applied, options, epoch } = emission;
         let identities = Identities::new(batch, *epoch);
-        let (encoder, _) = sending.encoder(&batch.view, options);
+        let encoder = sending.encoder.of(&batch.view, options);
         let mut encoded = Self { bytes: Vec::new(), ends: Vec::with_capacity(batch.len()) };
         let bytes = &mut encoded.bytes;
         for row in 0..batch.len() {

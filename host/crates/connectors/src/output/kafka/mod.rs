@@ -28,14 +28,13 @@
 
 mod delivery;
 mod encoded;
-mod lane;
+mod held;
 mod native;
 mod options;
 mod output;
 mod progress_topic;
 mod session;
 mod stream;
-mod ticket;
 mod topic;
 mod transaction;
 mod transactions;
@@ -45,5 +44,35 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
+use model::error::Failure;
+use model::output::Emission;
+
 pub use options::{KafkaOutputOptions, Progress};
 pub use output::KafkaOutput;
+
+use super::ticket::Delivered;
+use crate::kafka::OutputMetrics;
+
+/// Where batches are counted.
+fn delivered(metrics: &OutputMetrics) -> Delivered {
+    Delivered {
+        seconds: metrics.delivery_seconds.clone(),
+        records: metrics.records.clone(),
+        bytes: metrics.bytes.clone(),
+    }
+}
+
+/// Puts aside a record that the topic would not take: on disk or acknowledged on return.
+fn too_large(
+    options: &KafkaOutputOptions,
+    max_record: usize,
+    emission: &Emission,
+    row: usize,
+    value: &[u8],
+) -> Result<(), Failure> {
+    let reason = format!(
+        "its record has more than the {max_record} bytes that topic `{}` takes; raise the topic's `max.message.bytes`",
+        options.topic
+    );
+    super::too_large::put_aside(&*options.dead_letters, emission, row, value, &reason)
+}

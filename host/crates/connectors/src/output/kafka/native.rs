@@ -19,8 +19,9 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig};
 use rdkafka::util::IntoOpaque;
 
-use super::ticket::Ticket;
+use super::held;
 use crate::kafka::{Watch, Watched};
+use crate::output::ticket::Ticket;
 
 /// The name of the one header of an output record.
 pub(super) const IDENTITY: &CStr = c"millrace";
@@ -83,12 +84,12 @@ impl Producer {
         &self.client
     }
 
-    /// Hands a record of the first topic over; its bytes are copied. The ticket was told of it before, and hears of it
+    /// Hands a record of the first topic over; its bytes are copied. The ticket is held and counts it already, and hears of it
     /// again exactly once unless this fails.
     #[inline]
     pub(super) fn produce(&self, record: &Record<'_>, ticket: &Arc<Ticket>) -> Result<(), Code> {
         // SAFETY: the ticket stays alive: it holds itself until every record that was handed over is accounted for, see
-        // `Ticket::open`.
+        // `held::hold`.
         unsafe { self.produce_raw(0, record, Arc::as_ptr(ticket).cast()) }
     }
 
@@ -278,7 +279,7 @@ fn reports(event: NonNull<sys::rd_kafka_event_t>, polled: &mut Polled) {
         }
         if !run.0.is_null() {
             // SAFETY: `run.0` was given to `produce` with `run.1` records that are reported here for the first time.
-            polled.complete.extend(unsafe { Ticket::count_off(run.0, run.1) });
+            polled.complete.extend(unsafe { held::count_off(run.0, run.1) });
             polled.reported += run.1 as u64;
         }
         if message.is_none() {
@@ -329,7 +330,7 @@ impl ProducerContext for Context {
             if result.is_err() {
                 (*opaque.0).fail();
             }
-            Ticket::count_off(opaque.0, 1);
+            held::count_off(opaque.0, 1);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::dead_letter::DeadLetters;
 use model::error::Failure;
 use model::online::Ledger;
+use model::position::Partition;
 use rdkafka::ClientConfig;
 
 use crate::kafka::{Connection, CreateTopic, Group, Shared};
@@ -66,6 +67,14 @@ impl KafkaOutputOptions {
     /// What an operation on the topic is called in messages.
     pub(super) fn doing(&self) -> String {
         format!("emit records of view `{}` to topic `{}`", self.view, self.topic)
+    }
+
+    /// What callers hear whose partition is another host's.
+    pub(super) fn not_ours(&self, partition: &Partition) -> Failure {
+        Failure::retry(format!(
+            "{}: partition `{partition}` is another host's, or the consumer group has not been heard of for too long",
+            self.doing()
+        ))
     }
 
     /// Whether records go when the delivery thread says so, and not by the client's own clock, see

@@ -17,6 +17,7 @@ use super::transactions::{Queue, Waiting};
 use super::truth::Truth;
 use super::watchdog::Watchdog;
 use crate::kafka::error;
+use crate::output::keeper::Keeper as _;
 
 /// After which the broker aborts a transaction by itself. Below the session's timeout, so that a host that was suspended
 /// has lost its transaction before its partitions.
@@ -97,6 +98,10 @@ impl Committer {
             self.poll(queue, since)?;
         }
         let Truth::Group { group, view } = &queue.kept.truth else {
+            // Nobody but us knows that a partition went meanwhile: whoever has it now may have read the topic already.
+            if let Some((lost, _)) = marks.iter().find(|(partition, _)| !queue.kept.holds(partition)) {
+                return Err(queue.options.not_ours(lost));
+            }
             let theirs = Arc::clone(self.session());
             let committed =
                 self.watchdog.call(PATIENCE, move || theirs.producer.client().commit_transaction(LIMIT));

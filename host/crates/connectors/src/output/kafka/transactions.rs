@@ -18,32 +18,29 @@ use model::output::Emission;
 use model::position::{Partition, Position};
 
 use super::encoded::Encoded;
-use super::lane::{Lane, Lanes};
 use super::options::KafkaOutputOptions;
 use super::progress_topic::Mark;
-use super::ticket::Ticket;
 use super::transaction::{self, Committer};
 use super::truth::{Transacted, Truth};
+use super::{delivered, too_large};
 use crate::kafka::{OutputMetrics, Watch};
+use crate::output::emitter::{FENCE_EVERY, REOPEN_AFTER};
 use crate::output::keeper::Keeper;
+use crate::output::lane::Lanes;
 use crate::output::order::Admission;
 use crate::output::reply::{Answer, again};
-use crate::output::too_large;
+use crate::output::ticket::{Delivered, Ticket};
 
 /// Bytes of records after which a transaction takes no further batch: what a failure makes the callers repeat.
 const MAX_BYTES: usize = 16 << 20;
 /// How long progress without records may wait for some to be committed with.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
-/// How often to look whether partitions came or went.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long to wait before a producer is made again.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
 /// How long a rewind waits for its transaction.
 const REWIND_LIMIT: Duration = Duration::from_secs(60);
 
 /// The exactly-once stream of one view.
 pub(super) struct Transactions {
-    shared: Arc<Queue>,
+    pub(super) shared: Arc<Queue>,
     committer: Option<JoinHandle<()>>,
 }
 
@@ -53,7 +50,8 @@ pub(super) struct Queue {
     pub(super) watch: Watch,
     pub(super) kept: Transacted,
     pub(super) metrics: OutputMetrics,
-    lanes: Lanes,
+    delivered: Delivered,
+    pub(super) lanes: Lanes,
     state: Mutex<State>,
     /// Something waits, or the stream is being dropped.
     wake: Condvar,
@@ -89,8 +87,10 @@ impl Transactions {
     pub(super) fn start(options: KafkaOutputOptions, watch: Watch) -> Result<Self, Failure> {
         let kept = Transacted::new(&options, &watch)?;
         let state = State { closed: None, max_record: 0, waiting: Vec::new(), rewinds: Vec::new() };
+        let metrics = options.shared.metrics().output(&options.view);
         let shared = Arc::new(Queue {
-            metrics: options.shared.metrics().output(&options.view),
+            delivered: delivered(&metrics),
+            metrics,
             options,
             watch,
             kept,
@@ -138,6 +138,8 @@ impl Transactions {
         to: Option<Position>,
         epoch: u32,
     ) -> Result<(), Failure> {
+        let lane = self.shared.lanes.of(partition);
+        lane.check_idle(&self.shared.options.view)?;
         self.shared.kept.forget_idle(partition);
         if let Truth::Group { .. } = self.shared.kept.truth {
             self.shared.kept.rewind(partition, to, epoch)?;
@@ -151,7 +153,7 @@ impl Transactions {
                 Err(Failure::retry(format!("rewind view `{view}`: the transaction takes too long")))
             })?;
         }
-        self.shared.lanes.of(partition).forget();
+        lane.forget();
         Ok(())
     }
 
@@ -192,11 +194,7 @@ impl Queue {
             Err(failure)
         };
         if !self.kept.holds(&batch.partition) {
-            return refused(Failure::retry(format!(
-                "{}: partition `{}` is another host's, or the consumer group has not been heard of for too long",
-                self.options.doing(),
-                batch.partition
-            )));
+            return refused(self.options.not_ours(&batch.partition));
         }
         let mut sending = lane.sending();
         let max_record = {
@@ -220,57 +218,27 @@ impl Queue {
             Admission::Refused(failure) => return Err(failure),
             Admission::Taken(ticket, skip) => (ticket, skip),
         };
-        let put_aside = |row: usize, value: &[u8]| {
-            let reason = format!(
-                "its record has more than the {max_record} bytes that topic `{}` takes; raise the topic's \
-                 `max.message.bytes`",
-                self.options.topic
-            );
-            too_large::put_aside(&*self.options.dead_letters, emission, row, value, &reason)
-        };
-        let encoded = Encoded::new(emission, skip, &mut sending, max_record, put_aside);
-        let (encoded, problem) = match encoded {
-            Ok(encoded) => (encoded, None),
-            Err(failure) => (Encoded::default(), Some(failure)),
+        let put_aside = |row: usize, value: &[u8]| too_large(&self.options, max_record, emission, row, value);
+        let encoded = match Encoded::new(emission, skip, &mut sending, max_record, put_aside) {
+            Ok(encoded) => encoded,
+            Err(failure) => {
+                lane.withdraw(skip);
+                return Err(failure);
+            }
         };
         let partition = batch.partition.clone();
         let waiting = Waiting { encoded, partition, epoch: emission.epoch, ticket: Arc::clone(&ticket) };
         let mut state = self.lock();
-        match (problem, &state.closed) {
-            (None, None) => state.waiting.push(waiting),
-            // The producer went while the batch was encoded: all that was queued was told.
-            (None, Some(failure)) => {
-                let failure = again(failure);
-                drop(state);
-                self.unadmit(&lane, &waiting, sending, &failure);
-            }
-            (Some(failure), _) => {
-                drop(state);
-                self.unadmit(&lane, &waiting, sending, &failure);
-            }
+        // The producer may have gone while the batch was encoded: whoever closes waits for this lane.
+        if let Some(failure) = state.closed.as_ref().map(again) {
+            drop(state);
+            lane.withdraw(skip);
+            return Err(failure);
         }
+        state.waiting.push(waiting);
+        drop(state);
         self.wake.notify_one();
         Ok(Some(ticket))
-    }
-
-    /// What was admitted cannot be queued: it and what is under way in its lane fails.
-    fn unadmit(
-        &self,
-        lane: &Lane,
-        waiting: &Waiting,
-        sending: MutexGuard<'_, super::lane::Sending>,
-        failure: &Failure,
-    ) {
-        drop(sending);
-        self.lock().waiting.retain(|queued| {
-            let other = queued.partition != waiting.partition;
-            if !other {
-                Ticket::close(&queued.ticket, 0);
-            }
-            other
-        });
-        Ticket::close(&waiting.ticket, 0);
-        lane.fail().iter().for_each(|ticket| ticket.answer(Err(again(failure))));
     }
 
     /// Waits for something to commit; `None` once the stream is dropped and nothing is left.
@@ -292,7 +260,7 @@ impl Queue {
                 return None;
             }
             let (back, waited) =
-                self.wake.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner);
+                self.wake.wait_timeout(state, FENCE_EVERY).unwrap_or_else(PoisonError::into_inner);
             state = back;
             if waited.timed_out() {
                 self.lanes
@@ -312,12 +280,9 @@ impl Queue {
     fn close(&self, failure: &Failure, taken: Next) -> Vec<Arc<Ticket>> {
         let mut state = self.lock();
         state.closed = Some(again(failure));
-        let waiting = std::mem::take(&mut state.waiting);
+        state.waiting.clear();
         let rewinds = std::mem::take(&mut state.rewinds);
         drop(state);
-        for waiting in taken.waiting.iter().chain(&waiting) {
-            Ticket::close(&waiting.ticket, 0);
-        }
         for rewind in taken.rewinds.into_iter().chain(rewinds) {
             // Whoever asked may have gone.
             let _ = rewind.answer.send(Err(again(failure)));
@@ -417,10 +382,9 @@ fn committed(queue: &Queue, next: Next, marks: &[(Partition, Mark)]) {
         queue.metrics.transactions.inc();
     }
     for waiting in next.waiting {
-        Ticket::close(&waiting.ticket, 0);
         waiting.ticket.count(waiting.encoded.len(), waiting.encoded.size());
         for done in waiting.ticket.lane.acknowledged(&waiting.ticket, &queue.kept) {
-            done.done(&queue.metrics);
+            done.done(&queue.delivered);
         }
     }
     for rewind in next.rewinds {

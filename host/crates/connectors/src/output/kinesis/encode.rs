@@ -1,15 +1,12 @@
 //! Rows as entries of a PutRecords request: ready to be copied into one, and again into the next if that has to be.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use model::output::{Emission, OutputOptions};
-use model::view::ViewRef;
+use model::output::Emission;
 use sha2::{Digest, Sha256};
 
-use super::lane::Batch;
-use crate::output::record::{RecordEncoder, append_base64, append_escaped};
+use crate::output::record::{Identities, RecordEncoder, append_base64, append_escaped};
 
 /// The most characters that a partition key may have.
 const MAX_KEY_CHARACTERS: usize = 256;
@@ -40,49 +37,41 @@ pub(super) struct Mark {
 /// A record is larger than the stream takes: its data.
 pub(super) struct TooLarge<'a>(pub(super) &'a [u8]);
 
-/// Encodes the rows of one lane.
-#[derive(Default)]
-pub(super) struct Encoder {
-    /// Of the last batch; the next one mostly has the same view and options.
-    known: Option<(ViewRef, Arc<OutputOptions>, RecordEncoder)>,
+/// Encodes the rows of a batch.
+pub(super) struct Encoder<'a> {
+    pub(super) record: &'a mut RecordEncoder,
     /// Key and data of the record at hand.
-    scratch: Vec<u8>,
+    pub(super) buffer: &'a mut Vec<u8>,
+    /// Bytes of key and data that a record may have.
+    pub(super) max_record: usize,
 }
 
-impl Encoder {
-    /// Appends the entry of a row, unless key and data have more than `max_record` bytes.
+impl Encoder<'_> {
+    /// Appends the entry of a row, unless it is too large.
     pub(super) fn row(
         &mut self,
-        batch: &Batch,
+        emission: &Emission,
+        identities: &Identities,
         row: usize,
-        max_record: usize,
         out: &mut Entries,
     ) -> Result<(), TooLarge<'_>> {
-        let Emission { batch: rows, applied, options, epoch } = &batch.emission;
+        let Emission { batch: rows, applied, epoch, .. } = emission;
         let applied = applied.late.is_empty() || applied.is_applied(row);
-        let fits = |known: &(ViewRef, Arc<OutputOptions>, RecordEncoder)| {
-            Arc::ptr_eq(&known.0, &rows.view) && Arc::ptr_eq(&known.1, options)
-        };
-        if !self.known.as_ref().is_some_and(fits) {
-            let encoder = RecordEncoder::new(&rows.view, options);
-            self.known = Some((Arc::clone(&rows.view), Arc::clone(options), encoder));
-        }
-        let (_, _, encoder) = self.known.as_mut().expect("it was made above");
-        let scratch = &mut self.scratch;
-        scratch.clear();
-        encoder.key(rows, row, scratch);
-        make_partition_key(scratch);
-        let key_end = scratch.len();
-        encoder.encode(rows, row, applied, *epoch, scratch);
+        let buffer = &mut *self.buffer;
+        buffer.clear();
+        self.record.key(rows, row, buffer);
+        make_partition_key(buffer);
+        let key_end = buffer.len();
+        self.record.encode(rows, row, applied, *epoch, buffer);
         // The record is an object that has members: one more goes before its end.
-        scratch.pop();
-        scratch.extend_from_slice(BEFORE_IDENTITY);
-        batch.identities.write(rows, row, applied, scratch);
-        scratch.extend_from_slice(b"\"}");
-        if self.scratch.len() > max_record {
-            return Err(TooLarge(&self.scratch[key_end..]));
+        buffer.pop();
+        buffer.extend_from_slice(BEFORE_IDENTITY);
+        identities.write(rows, row, applied, buffer);
+        buffer.extend_from_slice(b"\"}");
+        if buffer.len() > self.max_record {
+            return Err(TooLarge(&buffer[key_end..]));
         }
-        let (key, data) = self.scratch.split_at(key_end);
+        let (key, data) = buffer.split_at(key_end);
         out.append(key, data);
         Ok(())
     }

@@ -28,7 +28,6 @@
 //! Not here: aggregation as producers of Amazon's library do it. It would bind several keys to one shard.
 
 mod encode;
-mod lane;
 mod options;
 mod output;
 mod pace;
@@ -37,7 +36,6 @@ mod request;
 mod sender;
 mod stream;
 mod summary;
-mod ticket;
 
 #[cfg(test)]
 mod tests;

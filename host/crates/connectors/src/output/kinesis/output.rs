@@ -12,21 +12,20 @@ use model::position::{Partition, Position};
 
 use super::options::KinesisOutputOptions;
 use super::sender;
-use super::stream::{Emitter, Emitting, Slot};
-use super::summary;
+use super::stream::{self, Queueing};
+use super::summary::{self, Summary};
+use crate::output::emitter::{CLOSING, Emitter, Slot};
 use crate::output::keeper::Keeper;
 
 /// How long opening waits for the stream to say what it is. Afterwards the sender asks on.
 const OPENING: Duration = Duration::from_secs(3);
-/// How long a stream that is dropped waits for what is under way.
-const CLOSING: Duration = Duration::from_secs(5);
 
 /// An output stream that is a Kinesis stream, for one view.
 ///
 /// Dropping it waits a few seconds for what is under way.
 #[derive(Debug)]
 pub struct KinesisOutput {
-    shared: Arc<Emitter>,
+    emitter: Arc<Emitter<Queueing>>,
     /// Disconnected when the sender has ended.
     ended: Mutex<Receiver<()>>,
 }
@@ -46,24 +45,24 @@ impl KinesisOutput {
         keeper: Box<dyn Keeper>,
     ) -> Result<Arc<Self>, Failure> {
         let slot = match first_look(&options) {
-            Ok(summary) => Slot::Open { max_record: summary.max_record },
+            Ok(summary) => Slot::Open(summary),
             Err(failure) if failure.disposition == Disposition::Stop => return Err(failure),
-            Err(failure) => Slot::Closed(failure.disposition, failure.to_string()),
+            Err(failure) => Slot::closed(&failure),
         };
         let runtime = options.shared.runtime.clone();
-        let shared = Emitter::new(options, keeper, slot);
+        let emitter = stream::emitter(options, keeper, slot);
         let (ending, ended) = sync_channel(0);
-        let theirs = Arc::clone(&shared);
+        let theirs = Arc::clone(&emitter);
         runtime.spawn(async move {
             sender::run(theirs).await;
             drop(ending);
         });
-        Ok(Arc::new(Self { shared, ended: Mutex::new(ended) }))
+        Ok(Arc::new(Self { emitter, ended: Mutex::new(ended) }))
     }
 }
 
 /// Looks at the stream, unless its connection is known to be away: nobody needs to wait for that again.
-fn first_look(options: &KinesisOutputOptions) -> Result<summary::Summary, Failure> {
+fn first_look(options: &KinesisOutputOptions) -> Result<Summary, Failure> {
     if let Some(trouble) = options.shared.contact(&options.connection).trouble() {
         return Err(Failure::retry(format!("{}: {trouble}", options.doing())));
     }
@@ -84,17 +83,13 @@ fn no_answer(options: &KinesisOutputOptions) -> Failure {
 
 impl OutputStream for KinesisOutput {
     fn position(&self, _view: &str, partition: &Partition) -> Option<Position> {
-        self.shared.keeper.position(partition)
+        self.emitter.keeper.position(partition)
     }
 
     /// Records are encoded here, before this returns, as far as there is room; the future waits for their acknowledgement,
     /// and encodes the rest.
     fn emit(&self, emission: Emission) -> BoxFuture<'static, Result<(), Failure>> {
-        match self.shared.emit(emission) {
-            Ok(None) => Box::pin(std::future::ready(Ok(()))),
-            Ok(Some(ticket)) => Box::pin(Emitting { shared: Arc::clone(&self.shared), ticket }),
-            Err(failure) => Box::pin(std::future::ready(Err(failure))),
-        }
+        self.emitter.emit(emission)
     }
 
     fn rewind(
@@ -104,18 +99,16 @@ impl OutputStream for KinesisOutput {
         to: Option<Position>,
         epoch: u32,
     ) -> Result<(), Failure> {
-        self.shared.keeper.rewind(partition, to, epoch)?;
-        self.shared.lanes.of(partition).forget();
-        Ok(())
+        self.emitter.rewind(partition, to, epoch)
     }
 }
 
 impl Drop for KinesisOutput {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.news.notify_one();
+        self.emitter.stopping.store(true, Ordering::Release);
+        self.emitter.carrier.news.notify_one();
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if self.shared.queue().len() > 0 {
+        if self.emitter.carrier.queue().len() > 0 {
             // It ends either way; what is not acknowledged by then is emitted again after the next start.
             let _ = ended.recv_timeout(CLOSING);
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::encode::{Entries, partition_key};
 use super::pace::{Jitter, PacedShard, PacedShards, Pause, ShardMap};
-use super::ticket::Ticket;
+use crate::output::ticket::Ticket;
 use slots::{Already, Slots};
 
 mod slots;
@@ -362,7 +362,7 @@ impl Queue {
         }
         let chunk = self.chunks.take(record.chunk);
         self.bytes -= chunk.bytes.len();
-        chunk.ticket.count_off(chunk.count).then_some(chunk.ticket)
+        chunk.ticket.remaining.count_off(chunk.count).then_some(chunk.ticket)
     }
 
     fn make_ready(&mut self, id: u32) {
@@ -371,7 +371,7 @@ impl Queue {
     }
 
     fn is_dead(&self, id: u32) -> bool {
-        self.chunks.get(self.records.get(id).chunk).ticket.is_dead()
+        self.chunks.get(self.records.get(id).chunk).ticket.has_failed()
     }
 
     fn paced(&mut self, shard: &Arc<str>) -> &mut PacedShard {

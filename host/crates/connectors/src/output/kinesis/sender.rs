@@ -1,7 +1,7 @@
 //! The task that sends what waits, hears what became of it, and looks at the stream now and then.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_kinesis::Client;
@@ -12,23 +12,19 @@ use tokio::time::{sleep_until, timeout};
 use super::pace::ShardMap;
 use super::queue::{Outcome, Taken};
 use super::request::{self, Said};
-use super::stream::{Emitter, Slot};
+use super::stream::Queueing;
 use super::summary::{self, Summary};
 use crate::contact::Contact;
 use crate::kinesis::{Class, Trouble};
+use crate::output::emitter::{CLOSING, Carrier as _, Emitter, FENCE_EVERY, REOPEN_AFTER, Slot};
 use crate::output::reply::again;
 
-/// How often to look whether partitions with records under way are still this host's.
-const FENCE_EVERY: Duration = Duration::from_millis(500);
 /// How often to look at the stream's summary, in which its record size and distribution can change.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How long to wait before a stream that could not be used is looked at again; and where only an operator can mend it.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// How long to wait before a stream that could not be used is looked at again, where only an operator can mend it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How often the stream is asked for its shards, at most.
 const MAP_EVERY: Duration = Duration::from_secs(10);
-/// How long a stream that is dropped waits for what is under way.
-const CLOSING: Duration = Duration::from_secs(5);
 
 /// What runs beside.
 enum Done {
@@ -38,10 +34,10 @@ enum Done {
 }
 
 /// Until the stream is dropped.
-pub(super) async fn run(shared: Arc<Emitter>) {
-    let contact = shared.options.shared.contact(&shared.options.connection);
+pub(super) async fn run(emitter: Arc<Emitter<Queueing>>) {
+    let contact = emitter.carrier.options.shared.contact(&emitter.carrier.options.connection);
     let mut sender = Sender {
-        shared,
+        emitter,
         contact,
         client: None,
         jobs: JoinSet::new(),
@@ -58,12 +54,12 @@ pub(super) async fn run(shared: Arc<Emitter>) {
             sender.step().await;
         }
     }
-    let closed = Failure::retry(format!("{}: the stream is closed", sender.shared.options.doing()));
+    let closed = Failure::retry(format!("{}: the stream is closed", sender.emitter.carrier.options.doing()));
     sender.give_up(&closed);
 }
 
 struct Sender {
-    shared: Arc<Emitter>,
+    emitter: Arc<Emitter<Queueing>>,
     contact: Contact,
     client: Option<Client>,
     jobs: JoinSet<Done>,
@@ -78,41 +74,41 @@ struct Sender {
 impl Sender {
     /// Whether the stream is dropped and nothing is under way, or it was waited for long enough.
     fn is_over(&mut self) -> bool {
-        if !self.shared.stopping.load(Ordering::Acquire) {
+        if !self.emitter.stopping.load(Ordering::Acquire) {
             return false;
         }
         let since = *self.closing.get_or_insert_with(Instant::now);
-        self.is_closed() || self.shared.queue().len() == 0 || since.elapsed() >= CLOSING
+        self.is_closed() || self.emitter.carrier.queue().len() == 0 || since.elapsed() >= CLOSING
     }
 
     fn is_closed(&self) -> bool {
-        matches!(&*self.shared.slot.read().unwrap_or_else(PoisonError::into_inner), Slot::Closed(..))
+        matches!(&*self.emitter.slot(), Slot::Closed(..))
     }
 
     /// Sends what may go; then waits for something to happen.
     async fn step(&mut self) {
         self.send().await;
         let now = Instant::now();
-        let look = self.shared.queue().next_look(now);
+        let look = self.emitter.carrier.queue().next_look(now);
         let wake = look.unwrap_or(now + FENCE_EVERY).min(self.fenced + FENCE_EVERY);
         tokio::select! {
             Some(done) = self.jobs.join_next() => match done {
                 Ok(done) => self.hear(done).await,
                 Err(error) => self.defect(&error),
             },
-            () = self.shared.news.notified() => {}
+            () = self.emitter.carrier.news.notified() => {}
             () = sleep_until(wake.into()) => {}
         }
         if self.fenced.elapsed() >= FENCE_EVERY {
             self.fenced = Instant::now();
             self.fence();
-            let outstanding = self.shared.queue().len();
-            self.shared.metrics.outstanding.set(i64::try_from(outstanding).unwrap_or(i64::MAX));
+            let outstanding = self.emitter.carrier.queue().len();
+            self.emitter.carrier.metrics.outstanding.set(i64::try_from(outstanding).unwrap_or(i64::MAX));
         }
     }
 
     async fn send(&mut self) {
-        let options = &self.shared.options;
+        let options = &self.emitter.carrier.options;
         if self.client.is_none() {
             match options.shared.client(&options.connection).await {
                 Ok(client) => self.client = Some(client),
@@ -120,7 +116,7 @@ impl Sender {
             }
         }
         let Some(client) = &self.client else { return };
-        while let Some(mut taken) = { self.shared.queue().take(Instant::now()) } {
+        while let Some(mut taken) = { self.emitter.carrier.queue().take(Instant::now()) } {
             let (client, stream) = (client.clone(), options.stream.clone());
             self.jobs.spawn(async move {
                 let body = std::mem::take(&mut taken.body);
@@ -128,7 +124,7 @@ impl Sender {
                 Done::Put(taken, said)
             });
         }
-        let wants_map = self.shared.queue().wants_map();
+        let wants_map = self.emitter.carrier.queue().wants_map();
         if wants_map && self.mapped.is_none_or(|mapped| mapped.elapsed() >= MAP_EVERY) {
             self.mapped = Some(Instant::now());
             let options = options.clone();
@@ -145,15 +141,15 @@ impl Sender {
         match done {
             Done::Put(taken, Ok(said)) => self.answered(taken, said),
             Done::Put(taken, Err(trouble)) => self.troubled(taken, &trouble).await,
-            Done::Mapped(Ok(map)) => self.shared.queue().set_map(map),
+            Done::Mapped(Ok(map)) => self.emitter.carrier.queue().set_map(map),
             Done::Mapped(Err(failure)) => {
                 // Records whose shard is not known wait together.
-                tracing::debug!(view = self.shared.options.view, "failed to {failure}");
+                tracing::debug!(view = self.emitter.carrier.options.view, "failed to {failure}");
             }
             Done::Looked(looked) => {
                 (self.is_looking, self.looked) = (false, Instant::now());
                 match looked {
-                    Ok(summary) => self.set(Slot::Open { max_record: summary.max_record }),
+                    Ok(summary) => self.emitter.set(Slot::Open(summary)),
                     Err(failure) if failure.disposition == Disposition::Stop => self.give_up(&failure),
                     // Requests with records say so themselves, and know better.
                     Err(_) => {}
@@ -163,13 +159,13 @@ impl Sender {
     }
 
     fn answered(&mut self, taken: Taken, said: Said) {
-        let shared = &self.shared;
+        let emitter = &self.emitter;
         self.contact.back();
-        shared.metrics.requests.inc();
-        shared.metrics.throttles.inc_by(said.throttled as u64);
-        shared.metrics.repeated.inc_by(said.not_taken.len() as u64);
+        emitter.carrier.metrics.requests.inc();
+        emitter.carrier.metrics.throttles.inc_by(said.throttled as u64);
+        emitter.carrier.metrics.repeated.inc_by(said.not_taken.len() as u64);
         if let Some(reason) = &said.reason {
-            let options = &shared.options;
+            let options = &emitter.carrier.options;
             options.shared.metrics().error(&options.connection.name, &reason.code);
             tracing::debug!(
                 view = options.view,
@@ -188,13 +184,13 @@ impl Sender {
     }
 
     async fn troubled(&mut self, taken: Taken, trouble: &Trouble) {
-        let options = self.shared.options.clone();
+        let options = self.emitter.carrier.options.clone();
         trouble.tell(&self.contact);
         options.shared.metrics().error(&options.connection.name, &trouble.code);
         let records = taken.records.len() as u64;
-        self.shared.metrics.repeated.inc_by(records);
+        self.emitter.carrier.metrics.repeated.inc_by(records);
         if trouble.class == Class::Throttled {
-            self.shared.metrics.throttles.inc_by(records);
+            self.emitter.carrier.metrics.throttles.inc_by(records);
         }
         self.settle(taken, Outcome::Failed);
         let failure = trouble.failure(&options.connection.name, &options.doing());
@@ -205,12 +201,15 @@ impl Sender {
             },
             // The stream may have been changed to take smaller records than it did.
             Class::Invalid => {
-                let before = self.max_record();
+                let before = match &*self.emitter.slot() {
+                    Slot::Open(summary) => Some(summary.max_record),
+                    Slot::Closed(..) => None,
+                };
                 self.give_up(&failure);
                 if let Ok(summary) = summary::look(&options).await
                     && before.is_some_and(|before| summary.max_record < before)
                 {
-                    self.set(Slot::Open { max_record: summary.max_record });
+                    self.emitter.set(Slot::Open(summary));
                 }
             }
             _ if trouble.is_final() => self.give_up(&failure),
@@ -222,30 +221,30 @@ impl Sender {
     fn defect(&mut self, error: &JoinError) {
         self.give_up(&Failure::stop(format!(
             "{}: a request ended by a defect ({error})",
-            self.shared.options.doing()
+            self.emitter.carrier.options.doing()
         )));
         self.jobs = JoinSet::new();
-        self.shared.forget_records();
+        self.emitter.carrier.forget_records();
     }
 
     fn settle(&self, taken: Taken, outcome: Outcome) {
-        let complete = self.shared.queue().settle(taken, outcome, Instant::now());
-        for ticket in complete.iter().filter(|ticket| !ticket.is_dead()) {
-            self.shared.advance(&ticket.lane);
+        let complete = self.emitter.carrier.queue().settle(taken, outcome, Instant::now());
+        complete.iter().for_each(|ticket| self.emitter.complete(ticket));
+        if self.emitter.room.is_awaited() && self.emitter.carrier.has_room() {
+            self.emitter.room.wake();
         }
-        self.shared.room();
     }
 
     /// Partitions with records under way that are not this host's any more: who waits has to know at once.
     fn fence(&self) {
-        let shared = &self.shared;
-        for lane in shared.lanes.all().iter().filter(|lane| !shared.keeper.holds(&lane.partition)) {
+        let emitter = &self.emitter;
+        for lane in emitter.lanes.lost(&*emitter.keeper) {
             if lane.is_busy() {
                 let failed = lane.fail();
-                shared.queue().purge();
-                let failure = shared.not_ours(&lane.partition);
+                emitter.carrier.queue().purge();
+                let failure = emitter.carrier.not_ours(&lane.partition);
                 failed.iter().for_each(|ticket| ticket.answer(Err(again(&failure))));
-                shared.wake();
+                emitter.room.wake();
             }
             // Whoever has it next begins from what its keeper says.
             lane.forget();
@@ -255,20 +254,20 @@ impl Sender {
     /// Closes the stream: nothing more comes in, what is not acknowledged is dropped, then everybody who waits is told.
     /// Requests under way end as they will.
     fn give_up(&mut self, failure: &Failure) {
-        let shared = &self.shared;
+        let emitter = &self.emitter;
         // Waits for those who are encoding.
-        self.set(Slot::Closed(failure.disposition, failure.to_string()));
-        let failed: Vec<_> = shared.lanes.all().iter().flat_map(|lane| lane.fail()).collect();
-        shared.queue().purge();
-        shared.metrics.outstanding.set(0);
+        self.emitter.set(Slot::closed(failure));
+        let failed: Vec<_> = emitter.lanes.all().iter().flat_map(|lane| lane.fail()).collect();
+        emitter.carrier.queue().purge();
+        emitter.carrier.metrics.outstanding.set(0);
         failed.iter().for_each(|ticket| ticket.answer(Err(again(failure))));
-        shared.wake();
+        emitter.room.wake();
         self.looked = Instant::now();
     }
 
     /// Looks at a stream that could not be used, after a pause.
     async fn reopen(&mut self) {
-        let pause = match &*self.shared.slot.read().unwrap_or_else(PoisonError::into_inner) {
+        let pause = match &*self.emitter.slot() {
             Slot::Closed(Disposition::Stop, _) => LOOK_AGAIN_AFTER,
             _ => REOPEN_AFTER,
         };
@@ -283,33 +282,22 @@ impl Sender {
                     Ok(Done::Mapped(_)) => {}
                     Err(error) => self.defect(&error),
                 },
-                () = self.shared.news.notified() => {
-                    if self.shared.stopping.load(Ordering::Acquire) {
+                () = self.emitter.carrier.news.notified() => {
+                    if self.emitter.stopping.load(Ordering::Acquire) {
                         return;
                     }
                 }
                 () = sleep_until(due.into()) => {}
             }
         }
-        self.shared.queue().purge();
-        let options = self.shared.options.clone();
+        self.emitter.carrier.queue().purge();
+        let options = self.emitter.carrier.options.clone();
         let looked = timeout(LOOK_EVERY, summary::look(&options)).await;
         self.looked = Instant::now();
         match looked {
-            Ok(Ok(summary)) => self.set(Slot::Open { max_record: summary.max_record }),
-            Ok(Err(failure)) => self.set(Slot::Closed(failure.disposition, failure.to_string())),
+            Ok(Ok(summary)) => self.emitter.set(Slot::Open(summary)),
+            Ok(Err(failure)) => self.emitter.set(Slot::closed(&failure)),
             Err(_) => {}
         }
-    }
-
-    fn max_record(&self) -> Option<usize> {
-        match &*self.shared.slot.read().unwrap_or_else(PoisonError::into_inner) {
-            Slot::Open { max_record } => Some(*max_record),
-            Slot::Closed(..) => None,
-        }
-    }
-
-    fn set(&self, slot: Slot) {
-        *self.shared.slot.write().unwrap_or_else(PoisonError::into_inner) = slot;
     }
 }

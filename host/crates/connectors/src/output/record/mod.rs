@@ -21,6 +21,7 @@
 mod cell;
 mod encoder;
 mod identity;
+mod last_encoder;
 mod text;
 
 #[cfg(test)]
@@ -28,4 +29,5 @@ mod tests;
 
 pub use encoder::RecordEncoder;
 pub use identity::Identities;
+pub(crate) use last_encoder::LastEncoder;
 pub(crate) use text::{base64 as append_base64, decimal as append_decimal, escaped as append_escaped};

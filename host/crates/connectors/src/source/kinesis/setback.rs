@@ -16,6 +16,10 @@ use crate::source::OutOfRange;
 /// was just made is not known everywhere at once.
 const PATIENCE: u32 = 3;
 
+/// How far our clock may be ahead of Kinesis's, which refuses signatures that are off by more than five minutes. Longer, and
+/// a time that is refused for another reason is taken for one in the future, and what came since is left out.
+const MOST_AHEAD: Duration = Duration::from_secs(600);
+
 /// What to do about a position that is none of this stream's.
 pub(super) const MADE_ANEW: &str = "the stream was made anew: take its events from the beginning with \
     `host rewind VIEW --to earliest`, for each view of this source";
@@ -104,8 +108,8 @@ impl Fetcher {
     fn start_is_refused(&mut self, trouble: &Trouble) -> Result<Outcome, String> {
         match self.start() {
             // A time in the future: our clock is ahead of theirs. Until theirs has come to that time nothing is left out
-            // by beginning behind the last record.
-            Ok(Start::Time(_)) => self.from_tip = true,
+            // by beginning behind the last record. A time that is past for whatever clock was refused for another reason.
+            Ok(Start::Time(time)) if self.core.clock.now().minus(MOST_AHEAD).0 < time => self.from_tip = true,
             Ok(Start::At(sequence)) => {
                 return Err(format!(
                     "record {sequence} is unknown there ({}), so that {MADE_ANEW}",

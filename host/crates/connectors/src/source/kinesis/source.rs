@@ -14,12 +14,17 @@ use super::calls::{Calls, Kinesis};
 use super::fetcher::{Core, PAUSES};
 use super::lineage::Lineage;
 use super::reader::KinesisReader;
+use super::setback::MADE_ANEW;
 use super::standing::Standing;
 use super::turns::{GRANTED, Turns};
 use crate::kinesis::lease::{LeaseOptions, LeasePlace, Leases, StreamShards};
-use crate::kinesis::position;
+use crate::kinesis::position::{self, ShardPosition};
 use crate::kinesis::{Connection, Shared, Stream};
 use crate::source::OutOfRange;
+
+/// How long a shard has to be named as open whose end was reached before that is believed. Shorter, and old lists count;
+/// longer, and a view of a stream that was made anew says so later.
+const BELIEVE_OPEN: Duration = Duration::from_secs(10);
 
 /// How a Kinesis source is set up.
 #[derive(Clone)]
@@ -136,10 +141,8 @@ impl Source for KinesisSource {
     fn find(&self, partition: &Partition, point: &Point) -> Result<Option<Position>, Failure> {
         match point {
             Point::Earliest => Ok(None),
-            // Nobody can say which record is the last one, but from when on records count.
-            Point::Latest if self.leases.shard(partition).is_some_and(|shard| shard.is_closed()) => {
-                Ok(Some(position::end()))
-            }
+            // Nobody can say which record is the last one, but from when on records count: also in a closed shard, whose
+            // children know by that what a view takes of them.
             Point::Latest => Ok(Some(position::from_time(self.core.clock.now().0))),
             Point::Time(time) => Ok(Some(position::from_time(*time))),
             Point::Committed => match self.leases.kept("", partition)?.group {
@@ -164,6 +167,36 @@ impl Source for KinesisSource {
 
     fn end(&self, partition: &Partition) -> Result<Option<Position>, Failure> {
         Err(self.stop("find the end of", partition, "Kinesis does not say which record is the last"))
+    }
+
+    fn check_position(&self, partition: &Partition, position: &Position) -> Result<(), Failure> {
+        let doing = "go on in";
+        match position::parse(position) {
+            Some(ShardPosition::End) => match self.leases.has_no_end_since(partition) {
+                None => Ok(()),
+                // Lists come from several servers, which do not learn of a shard's end at the same moment.
+                Some(time) if time < BELIEVE_OPEN => Err(Failure::retry(format!(
+                    "{doing} partition `{partition}` of source `{}`: its end was reached, and the stream still names it as \
+                     open",
+                    self.core.name
+                ))),
+                Some(_) => {
+                    let why =
+                        format!("its end was reached, and the stream names it as open, so that {MADE_ANEW}");
+                    Err(self.stop(doing, partition, &why))
+                }
+            },
+            Some(ShardPosition::Record { sequence, .. }) => {
+                let shard = self.leases.shard(partition);
+                let first = shard.and_then(|shard| position::of_record(&shard.starting, 0));
+                if first.is_some_and(|first| *position < first) {
+                    let why = format!("it begins behind record {sequence}, so that {MADE_ANEW}");
+                    return Err(self.stop(doing, partition, &why));
+                }
+                Ok(())
+            }
+            Some(ShardPosition::From(_)) | None => Ok(()),
+        }
     }
 
     fn read(&self, partitions: &[Partition], after: &Positions) -> Result<Box<dyn Reader>, Failure> {

@@ -2,7 +2,7 @@
 //! questions, answers and thoughts take place, is drawn at random.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model::position::{Partition, Position};
 use model::source::ViewProgress;
@@ -10,11 +10,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kinesis::lease::plan::Plan;
-use crate::kinesis::lease::table::{Row, apply};
+use crate::kinesis::lease::table::{Content, apply};
 
 const DURATION: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_secs(1);
 const VIEW: &str = "clicks";
+
+impl std::ops::AddAssign<Duration> for Moment {
+    fn add_assign(&mut self, time: Duration) {
+        *self = *self + time;
+    }
+}
 
 fn shard(number: usize, parents: &[usize]) -> Shard {
     let name = |number: &usize| format!("shardId-{number}");
@@ -38,18 +44,22 @@ fn at(number: u64) -> Position {
 /// A host and what of it is under way.
 struct Host {
     state: State,
-    read: Option<BTreeMap<String, Row>>,
+    read: Option<Content>,
     /// Sent, and not done yet.
-    sent: Option<(Plan, Instant)>,
+    sent: Option<(Plan, Moment)>,
     /// Done, and not answered yet.
-    done: Option<(Plan, Vec<bool>, Instant)>,
+    done: Option<(Plan, Vec<bool>, Moment)>,
     /// How far it is in each shard that its flow has.
     flow: BTreeMap<Partition, u64>,
 }
 
 struct World {
-    now: Instant,
-    rows: BTreeMap<String, Row>,
+    now: Moment,
+    table: Content,
+    /// What the table was once.
+    copy: Content,
+    /// Tables so far, for their names.
+    eras: usize,
     hosts: Vec<Host>,
     shards: usize,
     /// Hosts so far, for their names.
@@ -63,8 +73,10 @@ struct World {
 impl World {
     fn new(hosts: usize, shards: usize) -> Self {
         let mut world = Self {
-            now: Instant::now(),
-            rows: BTreeMap::new(),
+            now: Moment::now(),
+            table: Content::default(),
+            copy: Content::default(),
+            eras: 0,
             hosts: Vec::new(),
             shards,
             born: 0,
@@ -89,7 +101,7 @@ impl World {
         let count = self.hosts.len();
         match *step {
             Step::Wait(millis) => self.now += Duration::from_millis(millis),
-            Step::Read(host) => self.hosts[host % count].read = Some(self.rows.clone()),
+            Step::Read(host) => self.hosts[host % count].read = Some(self.table.clone()),
             Step::Think(host) => self.think(host % count),
             Step::Do(host) => self.execute(host % count),
             Step::Answer(host) => self.answer(host % count),
@@ -99,11 +111,19 @@ impl World {
             Step::Round(host) => self.round(host % count),
             Step::Crash(host) => self.hosts[host % count] = self.bear(),
             Step::Leave(host) => self.hosts[host % count].state.leaving = true,
-            // What not everybody has seen, nobody can miss: see the essay of the module.
-            Step::Forget => {
-                (0..count).for_each(|host| self.round(host));
-                self.rows.clear();
+            Step::Forget => self.set_back(BTreeMap::new()),
+            Step::Open => {
+                self.shards += 1;
+                let shards: Vec<Shard> = (0..self.shards).map(|number| shard(number, &[])).collect();
+                self.hosts.iter_mut().for_each(|host| host.state.name(shards.clone()));
             }
+            Step::Copy => self.copy = self.table.clone(),
+            Step::LoseLast(host) => {
+                let rows = self.table.rows.clone();
+                self.round(host % count);
+                self.set_back(rows);
+            }
+            Step::SetBack => self.set_back(self.copy.rows.clone()),
             Step::Join => {
                 let host = self.bear();
                 self.hosts.push(host);
@@ -113,18 +133,26 @@ impl World {
         self.check_holders();
     }
 
+    /// The table is another one, with rows of earlier.
+    fn set_back(&mut self, rows: BTreeMap<String, Row>) {
+        self.eras += 1;
+        self.table = Content { era: self.eras.to_string(), rows };
+    }
+
     fn think(&mut self, host: usize) {
         let now = self.now;
         let host = &mut self.hosts[host];
-        let (Some(rows), None, None) = (host.read.take(), &host.sent, &host.done) else { return };
+        let (Some(content), None, None) = (host.read.take(), &host.sent, &host.done) else { return };
         host.state.expire(now);
-        host.state.observe(rows, now);
+        host.state.observe(content, now);
         host.sent = Some((host.state.plan(now), now));
     }
 
     fn execute(&mut self, host: usize) {
         let Some((plan, sent)) = self.hosts[host].sent.take() else { return };
-        let met = plan.changes.iter().map(|change| apply(&mut self.rows, change.clone())).collect();
+        let is_same = plan.era == self.table.era;
+        let changes = plan.changes.iter();
+        let met = changes.map(|change| is_same && apply(&mut self.table.rows, change.clone())).collect();
         self.hosts[host].done = Some((plan, met, sent));
     }
 
@@ -189,7 +217,7 @@ impl World {
     fn round(&mut self, host: usize) {
         self.hosts[host].sent = None;
         self.hosts[host].done = None;
-        self.hosts[host].read = Some(self.rows.clone());
+        self.hosts[host].read = Some(self.table.clone());
         self.think(host);
         self.execute(host);
         self.answer(host);
@@ -245,7 +273,15 @@ enum Step {
     Round(usize),
     Crash(usize),
     Leave(usize),
+    /// The table is emptied.
     Forget,
+    /// A replica gets what the table is now, and later is the table.
+    Copy,
+    SetBack,
+    /// So it does before it has what a host wrote last.
+    LoseLast(usize),
+    /// The stream has one more shard.
+    Open,
     Join,
     All,
 }
@@ -286,12 +322,15 @@ fn slow() -> impl Strategy<Value = Step> {
 fn forgetful() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (1..400_u64).prop_map(Step::Wait),
-        8 => Just(Step::All),
-        3 => any::<usize>().prop_map(Step::Round),
+        2 => Just(Step::All),
+        8 => any::<usize>().prop_map(Step::Round),
         2 => any::<usize>().prop_map(Step::Work),
-        1 => Just(Step::Forget),
-        1 => Just(Step::Join),
-        1 => any::<usize>().prop_map(Step::Leave),
+        2 => any::<usize>().prop_map(Step::Read),
+        2 => any::<usize>().prop_map(Step::Think),
+        2 => any::<usize>().prop_map(Step::Do),
+        2 => any::<usize>().prop_map(Step::Answer),
+        2 => Just(Step::Forget),
+        3 => Just(Step::Open),
     ]
 }
 
@@ -301,8 +340,23 @@ fn run(hosts: usize, shards: usize, steps: &[Step]) {
     world.settle();
 }
 
+/// As [`run`], where each host looks at the table once a beat at least.
+fn run_in_beats(steps: &[Step]) {
+    let mut world = World::new(3, 2);
+    world.step(&Step::All);
+    let mut looked = world.now;
+    for step in steps {
+        world.step(step);
+        if world.now.since(looked) >= BEAT {
+            world.step(&Step::All);
+            looked = world.now;
+        }
+    }
+    world.settle();
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(crate::kinesis::testing::cases(150))]
 
     #[test]
     fn a_shard_has_one_holder_and_no_record_is_lost(
@@ -314,17 +368,30 @@ proptest! {
     }
 
     #[test]
-    fn so_it_is_where_the_table_forgets(steps in prop::collection::vec(forgetful(), 0..150)) {
-        let mut world = World::new(2, 5);
-        let mut looked = world.now;
-        for step in &steps {
-            world.step(step);
-            if world.now - looked >= BEAT {
-                world.step(&Step::All);
-                looked = world.now;
-            }
-        }
-        world.settle();
+    fn so_it_is_where_the_table_is_emptied(
+        steps in prop::collection::vec(
+            prop_oneof![40 => forgetful(), 1 => Just(Step::Join), 1 => any::<usize>().prop_map(Step::Leave)],
+            0..150,
+        ),
+    ) {
+        run_in_beats(&steps);
+    }
+
+    /// A new host cannot know that what is free in a table was taken in an earlier one: here all have looked before.
+    #[test]
+    fn so_it_is_where_the_table_is_set_back(
+        steps in prop::collection::vec(
+            prop_oneof![
+                100 => forgetful(),
+                10 => Just(Step::Copy),
+                5 => Just(Step::SetBack),
+                10 => any::<usize>().prop_map(Step::LoseLast),
+                1 => any::<usize>().prop_map(Step::Leave),
+            ],
+            0..150,
+        ),
+    ) {
+        run_in_beats(&steps);
     }
 
     #[test]
@@ -346,6 +413,28 @@ fn leases_survive_a_table_that_forgets() {
     world.settle();
     let after: Vec<_> = world.hosts.iter().map(|host| host.state.here()).collect();
     assert_eq!(before, after);
+    assert_eq!(world.repeated, 0);
+}
+
+#[test]
+fn what_was_taken_for_the_first_time_is_not_taken_twice_if_the_table_is_emptied() {
+    let mut world = World::new(2, 1);
+    // Long enough for both to know that nobody has it.
+    for _ in 0..4 {
+        for step in [Step::Read(0), Step::Think(0), Step::Read(1), Step::Think(1)] {
+            world.step(&step);
+        }
+        world.hosts.iter_mut().for_each(|host| host.sent = None);
+        world.now += BEAT;
+    }
+    world.round(0);
+    assert_eq!(world.hosts[0].state.here(), [partition(0)]);
+    // The other one has not looked since.
+    world.step(&Step::Forget);
+    world.round(1);
+    world.check_holders();
+    assert!(world.hosts[1].state.here().is_empty());
+    world.settle();
     assert_eq!(world.repeated, 0);
 }
 
@@ -374,7 +463,7 @@ fn a_dead_host_s_shards_are_taken_once_its_leases_have_run_out() {
         world.now += BEAT / 2;
         world.round(0);
     }
-    let took = world.now - began;
+    let took = world.now.since(began);
     assert!(took >= DURATION - BEAT && took <= DURATION + 2 * BEAT, "{took:?}");
 }
 
@@ -414,8 +503,8 @@ fn alone(shards: Vec<Shard>) -> State {
 }
 
 /// One round of a host that is alone with the table.
-fn turn(state: &mut State, rows: &mut BTreeMap<String, Row>, now: Instant) {
-    state.observe(rows.clone(), now);
+fn turn(state: &mut State, rows: &mut BTreeMap<String, Row>, now: Moment) {
+    state.observe(Content { era: String::new(), rows: rows.clone() }, now);
     let plan = state.plan(now);
     let met: Vec<bool> = plan.changes.iter().map(|change| apply(rows, change.clone())).collect();
     state.settle(plan, &met, now);
@@ -434,7 +523,7 @@ fn released(through: Position) -> BTreeMap<String, ViewProgress> {
 
 #[test]
 fn children_wait_for_their_parents_and_are_new_to_whom_the_parents_knew() {
-    let now = Instant::now();
+    let now = Moment::now();
     let mut rows = BTreeMap::new();
     let mut state = alone(vec![shard(0, &[]), shard(1, &[0]), shard(2, &[1, 9])]);
     turn(&mut state, &mut rows, now);
@@ -472,7 +561,7 @@ fn children_wait_for_their_parents_and_are_new_to_whom_the_parents_knew() {
 
 #[test]
 fn a_shard_that_is_named_no_more_goes_and_its_row_later() {
-    let now = Instant::now();
+    let now = Moment::now();
     let mut rows = BTreeMap::new();
     let mut state = alone(vec![shard(0, &[]), shard(1, &[0])]);
     turn(&mut state, &mut rows, now);
@@ -500,7 +589,7 @@ fn a_shard_that_is_named_no_more_goes_and_its_row_later() {
 
 #[test]
 fn a_stream_that_was_made_anew_begins_anew() {
-    let now = Instant::now();
+    let now = Moment::now();
     let mut rows = BTreeMap::new();
     let mut state = alone(vec![shard(0, &[])]);
     turn(&mut state, &mut rows, now);
@@ -517,8 +606,80 @@ fn a_stream_that_was_made_anew_begins_anew() {
 }
 
 #[test]
+fn a_shard_whose_end_was_reached_has_one_or_the_stream_was_made_anew() {
+    let now = Moment::now();
+    let mut rows = BTreeMap::new();
+    let mut state = alone(vec![shard(0, &[]), shard(1, &[])]);
+    turn(&mut state, &mut rows, now);
+    let check = |state: &mut State, number: usize, after: u64, expected: Option<u64>| {
+        let since = state.has_no_end_since(&partition(number), now + Duration::from_secs(after));
+        assert_eq!(since, expected.map(Duration::from_secs));
+    };
+    assert!(!state.is_in_hurry(now));
+    check(&mut state, 0, 0, Some(0));
+    assert!(state.is_in_hurry(now), "the list may be old");
+    check(&mut state, 0, 20, Some(20));
+    // A list that names its end, or a child.
+    state.name(vec![Shard { ending: Some("9".to_owned()), ..shard(0, &[]) }, shard(1, &[])]);
+    assert!(!state.is_in_hurry(now));
+    check(&mut state, 0, 30, None);
+    state.name(vec![shard(0, &[]), shard(1, &[]), shard(2, &[0])]);
+    check(&mut state, 0, 30, None);
+    // Somebody has written that it ended, or has seen it here.
+    let end = crate::kinesis::position::end();
+    check(&mut state, 1, 40, Some(0));
+    state.release(&partition(1), Some(at(1)), &released(end));
+    check(&mut state, 1, 50, None);
+    turn(&mut state, &mut rows, now);
+    check(&mut state, 2, 60, Some(0));
+    state.end_reached(&partition(2), now);
+    check(&mut state, 2, 70, None);
+    // What was written of an earlier stream does not count for a later one.
+    let mut state = alone(vec![Shard { starting: "2".to_owned(), ..shard(1, &[]) }]);
+    turn(&mut state, &mut rows, now);
+    check(&mut state, 1, 80, Some(0));
+    check(&mut state, 9, 80, None);
+}
+
+#[test]
+fn a_view_that_began_at_a_time_takes_of_children_what_came_from_then_on() {
+    let now = Moment::now();
+    let mut rows = BTreeMap::new();
+    let end = crate::kinesis::position::end();
+    let from = crate::kinesis::position::from_time;
+    let mut state = alone(vec![shard(0, &[]), shard(1, &[]), shard(2, &[0]), shard(3, &[0, 1])]);
+    turn(&mut state, &mut rows, now);
+    let check = |state: &State, number: usize, view: Option<Position>, is_new: bool| {
+        let kept = state.kept(VIEW, &partition(number)).unwrap();
+        assert_eq!((kept.view, kept.is_new), (view, is_new), "{number}");
+    };
+    check(&state, 2, None, false);
+    // Another host begins the view in the parent, which has ended long ago.
+    state.release(&partition(0), Some(end), &released(from(70)));
+    check(&state, 2, Some(from(70)), false);
+    check(&state, 3, Some(from(70)), false);
+    state.release(&partition(0), Some(end), &released(end));
+    check(&state, 2, Some(from(70)), false);
+    state.release(&partition(1), Some(from(50)), &released(from(50)));
+    check(&state, 3, Some(from(50)), false);
+    // What it has taken from a record on, or from the beginning, it takes all of.
+    let back = |through| ViewProgress { through, epoch: 1 };
+    assert!(state.rewind(VIEW, &partition(1), back(Some(at(3)))).is_some());
+    check(&state, 3, None, true);
+    check(&state, 2, Some(from(70)), false);
+    assert!(state.rewind(VIEW, &partition(0), back(None)).is_some());
+    check(&state, 2, None, true);
+    // And so in the children of children.
+    state.release(&partition(2), Some(from(90)), &released(from(90)));
+    state.name(vec![shard(2, &[0]), shard(4, &[2])]);
+    turn(&mut state, &mut rows, now);
+    check(&state, 4, Some(from(90)), false);
+    assert_eq!(state.kept("other", &partition(4)).unwrap(), Kept::default());
+}
+
+#[test]
 fn children_are_looked_for_in_a_hurry() {
-    let now = Instant::now();
+    let now = Moment::now();
     let mut state = alone(vec![shard(0, &[])]);
     assert!(!state.is_in_hurry(now));
     assert!(state.end_reached(&partition(0), now));
@@ -535,16 +696,16 @@ fn a_table_that_is_set_back_is_written_again() {
     let mut world = World::new(2, 4);
     world.settle();
     let before: Vec<_> = world.hosts.iter().map(|host| host.state.here()).collect();
-    let rows = world.rows.clone();
+    let rows = world.table.rows.clone();
     for host in [0, 1, 0, 1] {
         world.now += BEAT;
         world.round(host);
     }
     // A replica took over that lacked the last writes.
-    world.rows = rows;
+    world.table.rows = rows;
     world.round(0);
     world.round(1);
-    let written = |partition: &Partition| world.rows[partition.as_str()].progress.views[VIEW].through;
+    let written = |partition: &Partition| world.table.rows[partition.as_str()].progress.views[VIEW].through;
     for (partition, through) in &world.emitted {
         // One more was emitted behind the last write.
         assert_eq!(written(partition), Some(at(through - 1)));
@@ -557,7 +718,7 @@ fn a_table_that_is_set_back_is_written_again() {
 
 #[test]
 fn a_view_of_a_later_epoch_sets_the_group_back() {
-    let now = Instant::now();
+    let now = Moment::now();
     let mut rows = BTreeMap::new();
     let mut state = alone(vec![shard(0, &[])]);
     turn(&mut state, &mut rows, now);
@@ -579,7 +740,7 @@ fn a_view_of_a_later_epoch_sets_the_group_back() {
 
 #[test]
 fn a_view_that_was_rewound_to_the_beginning_sets_everything_back() {
-    let now = Instant::now();
+    let now = Moment::now();
     let mut rows = BTreeMap::new();
     let mut state = alone(vec![shard(0, &[])]);
     turn(&mut state, &mut rows, now);

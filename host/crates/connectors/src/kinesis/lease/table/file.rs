@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use model::error::Failure;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, LeaseTable, Row, apply};
+use super::{Change, Content as Read, LeaseTable, Row, apply};
 use crate::kinesis::lease::progress::{Progress, Written};
 
 /// The version of the file.
@@ -57,11 +57,16 @@ impl LeaseTable for FileTable {
         false
     }
 
-    fn read(&self) -> BoxFuture<'_, Result<BTreeMap<String, Row>, Failure>> {
-        std::future::ready(Ok(self.inner.rows().clone())).boxed()
+    fn read(&self) -> BoxFuture<'_, Result<Read, Failure>> {
+        // Nobody else writes to it: it is always the same table.
+        std::future::ready(Ok(Read { era: String::new(), rows: self.inner.rows().clone() })).boxed()
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Vec<bool>, Failure>> {
+    fn change<'a>(
+        &'a self,
+        _era: &'a str,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'a, Result<Vec<bool>, Failure>> {
         let inner = Arc::clone(&self.inner);
         async move {
             let writing = Arc::clone(&inner.writing).lock_owned().await;

@@ -41,6 +41,16 @@ pub(super) struct Row {
     pub(super) progress: Progress,
 }
 
+/// What a table says at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Content {
+    /// Names the table. It has another name when it was emptied, and when it is somewhere else than before or was loaded
+    /// again: then rows may be missing, or be what they were a while ago.
+    pub(super) era: String,
+    /// Its rows, by shard.
+    pub(super) rows: BTreeMap<String, Row>,
+}
+
 /// A change of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
@@ -88,11 +98,12 @@ pub(super) trait LeaseTable: Send + Sync {
     /// Whether other hosts use it, too.
     fn is_shared(&self) -> bool;
 
-    /// All rows.
-    fn read(&self) -> BoxFuture<'_, Result<BTreeMap<String, Row>, Failure>>;
+    /// All rows, and which table that is.
+    fn read(&self) -> BoxFuture<'_, Result<Content, Failure>>;
 
-    /// Makes these changes, and says of each whether its condition was met. On return they are as durable as the table is.
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Vec<bool>, Failure>>;
+    /// Makes these changes of the table with this name, and says of each whether its condition was met; where the table has
+    /// another name by now, none was. On return they are as durable as the table is.
+    fn change<'a>(&'a self, era: &'a str, changes: Vec<Change>) -> BoxFuture<'a, Result<Vec<bool>, Failure>>;
 }
 
 /// Makes a change of rows in memory. Whether its condition was met.

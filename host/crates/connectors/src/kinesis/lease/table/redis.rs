@@ -3,8 +3,13 @@
 //! The key is `millrace:{<project>:<source>}:leases`. A shard has up to three fields: `<shard>` with its token, `<counter>
 //! <owner>` or `<counter> ` if it is free; `<shard>/wanted` with who wants it; and `<shard>/progress` as
 //! [`Progress`] writes it. The field `/format` names this layout; shards have no slash in their names.
+//!
+//! The table is named by the field `/table`, a number by chance that whoever first looks at an empty one writes there, and
+//! by the `run_id` of the process that answers: that is another one once Redis was restarted or a replica has taken over.
+//! Where `INFO` is not allowed or not known, the field has to do.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
@@ -12,7 +17,7 @@ use futures_util::FutureExt;
 use model::error::Failure;
 use redis::Value;
 
-use super::{Change, LeaseTable, Row, Token};
+use super::{Change, Content, LeaseTable, Row, Token};
 use crate::kinesis::lease::progress::Progress;
 use crate::redis::{Connection, Keyed, Nodes, Script, Shared};
 
@@ -22,7 +27,26 @@ const FORMAT_FIELD: &str = "/format";
 const WANTED: &str = "/wanted";
 const PROGRESS: &str = "/progress";
 
-/// Makes changes, each of five arguments: what, shard, and three more. Answers 1 for each whose condition was met, else 0.
+/// Names the table, if nobody has done so, by the only argument. Answers its name and all its fields.
+const READ: &str = r"
+local key = KEYS[1]
+local format = redis.call('HGET', key, '/format')
+if not format or format == '1' then
+  redis.call('HSETNX', key, '/table', ARGV[1])
+end
+return {era_of(key), redis.call('HGETALL', key)}
+";
+
+/// The name of a table.
+const ERA: &str = r"
+local function era_of(key)
+  local info = redis.pcall('INFO', 'server')
+  local process = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
+  return process .. '/' .. (redis.call('HGET', key, '/table') or '')
+end
+";
+
+/// Makes changes, if the table has the name that the first argument says, each of five arguments: what, shard, and three more. Answers 1 for each whose condition was met, else 0.
 /// Texts are compared for equality only, which is bytewise.
 const CHANGE: &str = r"
 local key = KEYS[1]
@@ -30,12 +54,15 @@ local met = {}
 local function owner_of(token)
   return token and string.match(token, '^%d+ (.*)$') or ''
 end
-for i = 1, #ARGV, 5 do
+local is_same = era_of(key) == ARGV[1]
+for i = 2, #ARGV, 5 do
   local what, shard, a, b, c = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local token = redis.call('HGET', key, shard)
   local wanted = shard .. '/wanted'
   local done = 0
-  if what == 'put' then
+  if not is_same then
+    done = 0
+  elseif what == 'put' then
     if (token or '') == a then
       redis.call('HSET', key, shard, b, '/format', '1')
       if c ~= '' then redis.call('HSET', key, shard .. '/progress', c) end
@@ -65,7 +92,8 @@ return met
 #[derive(Debug)]
 pub(in super::super) struct RedisTable {
     nodes: Arc<Nodes>,
-    script: Arc<Script>,
+    reading: Arc<Script>,
+    changing: Arc<Script>,
     key: String,
     source: String,
 }
@@ -80,7 +108,8 @@ impl RedisTable {
     ) -> Result<Self, Failure> {
         Ok(Self {
             nodes: Nodes::open(connection, shared)?,
-            script: Arc::new(Script::new(CHANGE)),
+            reading: Arc::new(Script::new(format!("{ERA}{READ}"))),
+            changing: Arc::new(Script::new(format!("{ERA}{CHANGE}"))),
             key: format!("millrace:{{{project}:{source}}}:leases"),
             source: source.to_owned(),
         })
@@ -105,8 +134,8 @@ impl RedisTable {
         ))
     }
 
-    fn rows(&self, answer: Value) -> Result<BTreeMap<String, Row>, Failure> {
-        let fields: BTreeMap<String, String> =
+    fn content(&self, answer: Value) -> Result<Content, Failure> {
+        let (era, fields): (String, BTreeMap<String, String>) =
             redis::from_redis_value(answer).map_err(|error| self.odd("no texts").caused_by(error))?;
         if let Some(format) = fields.get(FORMAT_FIELD)
             && format != FORMAT
@@ -133,7 +162,7 @@ impl RedisTable {
             };
             rows.insert(shard.clone(), Row { token, wanted_by, progress });
         }
-        Ok(rows)
+        Ok(Content { era, rows })
     }
 }
 
@@ -142,21 +171,22 @@ impl LeaseTable for RedisTable {
         true
     }
 
-    fn read(&self) -> BoxFuture<'_, Result<BTreeMap<String, Row>, Failure>> {
+    fn read(&self) -> BoxFuture<'_, Result<Content, Failure>> {
         async move {
-            let mut command = redis::cmd("HGETALL");
-            command.arg(&self.key);
-            let answer = self.ask("read the leases", Keyed::new(self.key.as_bytes(), command)).await?;
-            self.rows(answer)
+            // An empty table has another name than the one that this host gave before.
+            let name = format!("{:016x}", RandomState::new().hash_one(&self.key));
+            let command = Keyed::script(&self.reading, &[&self.key], vec![name]);
+            self.content(self.ask("read the leases", command).await?)
         }
         .boxed()
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Vec<bool>, Failure>> {
+    fn change<'a>(&'a self, era: &'a str, changes: Vec<Change>) -> BoxFuture<'a, Result<Vec<bool>, Failure>> {
         async move {
             let count = changes.len();
-            let arguments: Vec<String> = changes.into_iter().flat_map(arguments).collect();
-            let command = Keyed::script(&self.script, &[&self.key], arguments);
+            let changes = changes.into_iter().flat_map(arguments);
+            let arguments: Vec<String> = std::iter::once(era.to_owned()).chain(changes).collect();
+            let command = Keyed::script(&self.changing, &[&self.key], arguments);
             let answer = self.ask("write the leases", command).await?;
             let met: Vec<i64> =
                 redis::from_redis_value(answer).map_err(|error| self.odd("no numbers").caused_by(error))?;

@@ -44,18 +44,28 @@ fn remove(shard: &str, expects: Token) -> Change {
 
 async fn check(table: &dyn LeaseTable, change: Change, met: bool) {
     let said = format!("{change:?}");
-    assert_eq!(table.change(vec![change]).await.unwrap(), [met], "{said}");
+    assert_eq!(change_in(table, vec![change]).await, [met], "{said}");
+}
+
+/// Makes changes of the table that there is.
+async fn change_in(table: &dyn LeaseTable, changes: Vec<Change>) -> Vec<bool> {
+    let era = table.read().await.unwrap().era;
+    table.change(&era, changes).await.unwrap()
+}
+
+async fn rows(table: &dyn LeaseTable) -> BTreeMap<String, Row> {
+    table.read().await.unwrap().rows
 }
 
 async fn row(table: &dyn LeaseTable, shard: &str) -> Row {
-    table.read().await.unwrap().remove(shard).unwrap()
+    rows(table).await.remove(shard).unwrap()
 }
 
 /// What every table has to do. It is empty before and has some rows afterwards.
 async fn contract(table: Arc<dyn LeaseTable>) {
     let one = &*table;
-    assert!(one.read().await.unwrap().is_empty());
-    assert_eq!(one.change(Vec::new()).await.unwrap(), [] as [bool; 0]);
+    assert!(rows(one).await.is_empty());
+    assert_eq!(change_in(one, Vec::new()).await, [] as [bool; 0]);
 
     // A row is made by the first who does so, and changed by who knows it.
     let first = token("host a#1", 1);
@@ -65,7 +75,7 @@ async fn contract(table: Arc<dyn LeaseTable>) {
     check(one, put("s-1", Some(token("host a#2", 1)), token("b", 3), None), false).await;
     check(one, put("s-2", Some(first.clone()), token("b", 3), None), false).await;
     let expected = Row { token: first.clone(), wanted_by: None, progress: progress(1) };
-    assert_eq!(one.read().await.unwrap(), [("s-1".to_owned(), expected)].into());
+    assert_eq!(rows(one).await, [("s-1".to_owned(), expected)].into());
 
     // Progress stays unless it is said.
     let second = token("host a#1", 2);
@@ -105,7 +115,7 @@ async fn contract(table: Arc<dyn LeaseTable>) {
         put("s-2", Some(token("b", 1)), token("b", 2), Some(progress(7))),
         remove("s-1", token("c", 5)),
     ];
-    assert_eq!(one.change(several).await.unwrap(), [true, false, true, false]);
+    assert_eq!(change_in(one, several).await, [true, false, true, false]);
 
     // What was removed is as if it had never been.
     check(one, want("s-1", "c", "d"), true).await;
@@ -118,7 +128,7 @@ async fn contract(table: Arc<dyn LeaseTable>) {
     let race = (0..20).map(|racer| {
         let table = Arc::clone(&table);
         let change = put("s-3", None, token(&format!("racer {racer}"), 1), Some(progress(racer)));
-        async move { table.change(vec![change]).await.unwrap()[0] }
+        async move { change_in(&*table, vec![change]).await[0] }
     });
     let met = join_all(race).await;
     assert_eq!(met.iter().filter(|met| **met).count(), 1);
@@ -136,10 +146,10 @@ fn a_file_keeps_the_contract_and_its_progress() {
     runtime.block_on(contract(Arc::clone(&table) as _));
     drop(table);
     let again = FileTable::open(&directory, "clicks").unwrap();
-    let rows = runtime.block_on(again.read()).unwrap();
-    assert_eq!(rows.keys().collect::<Vec<_>>(), ["s-1", "s-2", "s-3"]);
-    assert_eq!(rows["s-2"], Row { progress: progress(7), ..Row::default() });
-    assert!(runtime.block_on(FileTable::open(&directory, "other").unwrap().read()).unwrap().is_empty());
+    let read = runtime.block_on(rows(&again));
+    assert_eq!(read.keys().collect::<Vec<_>>(), ["s-1", "s-2", "s-3"]);
+    assert_eq!(read["s-2"], Row { progress: progress(7), ..Row::default() });
+    assert!(runtime.block_on(rows(&FileTable::open(&directory, "other").unwrap())).is_empty());
     let left: Vec<_> =
         std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["leases-clicks.json"]);
@@ -172,12 +182,12 @@ fn a_file_that_cannot_be_written_changes_nothing() {
     let change = || vec![put("s-1", None, token("a", 1), Some(progress(1)))];
     let barrier = folder.path().join("leases-clicks.json.new");
     std::fs::create_dir(&barrier).unwrap();
-    let failure = runtime.block_on(table.change(change())).unwrap_err();
+    let failure = runtime.block_on(table.change("", change())).unwrap_err();
     assert_eq!(failure.disposition, Disposition::Retry);
     assert!(failure.to_string().contains("leases-clicks.json"), "{failure}");
-    assert!(runtime.block_on(table.read()).unwrap().is_empty());
+    assert!(runtime.block_on(rows(&table)).is_empty());
     std::fs::remove_dir(&barrier).unwrap();
-    assert_eq!(runtime.block_on(table.change(change())).unwrap(), [true]);
+    assert_eq!(runtime.block_on(change_in(&table, change())), [true]);
 }
 
 /// The rows of source `clicks` of a project in this server.
@@ -197,6 +207,47 @@ fn redis_keeps_the_contract() {
     // The script is sent again when the server has forgotten it.
     server.ask::<()>(&["SCRIPT", "FLUSH"]);
     runtime.block_on(check(&*table, put("s-5", None, token("a", 1), None), true));
+}
+
+#[test]
+fn a_table_has_another_name_once_it_may_have_lost_something() {
+    let Some(server) = Server::start("a_table_has_another_name", &[]) else { return };
+    let runtime = runtime();
+    let (one, other) =
+        (redis_table(&server, "shop", runtime.handle()), redis_table(&server, "shop", runtime.handle()));
+    let era = |table: &RedisTable| runtime.block_on(table.read()).unwrap().era;
+    let first = era(&one);
+    assert_eq!((era(&one), era(&other)), (first.clone(), first.clone()));
+    runtime.block_on(check(&one, put("s-1", None, token("a", 1), None), true));
+    assert_eq!(era(&other), first);
+    // Emptied: what was decided before is not done, whoever has looked since.
+    server.ask::<()>(&["FLUSHALL"]);
+    let change = |era: &str| {
+        let changes = vec![put("s-1", None, token("b", 1), None)];
+        runtime.block_on(other.change(era, changes)).unwrap()
+    };
+    assert_eq!(change(&first), [false]);
+    let second = era(&one);
+    assert_ne!(second, first);
+    assert_eq!((change(&first), change(&second)), (vec![false], vec![true]));
+    // The same rows in another process: they may be those of a while ago.
+    let named: String = server.ask(&["HGET", "millrace:{shop:clicks}:leases", "/table"]);
+    server.kill();
+    server.start_again();
+    server.ask::<()>(&["HSET", "millrace:{shop:clicks}:leases", "/table", &named]);
+    assert_ne!(era(&one), second);
+    assert!(era(&one).ends_with(&named));
+}
+
+#[test]
+fn a_redis_that_does_not_say_who_it_is_is_known_by_its_table() {
+    let Some(server) = Server::start("a_redis_that_does_not_say_who_it_is", &[]) else { return };
+    let runtime = runtime();
+    server.ask::<()>(&["ACL", "SETUSER", "default", "-info"]);
+    let table = redis_table(&server, "shop", runtime.handle());
+    let era = runtime.block_on(table.read()).unwrap().era;
+    assert!(era.starts_with('/') && 1 < era.len(), "{era}");
+    runtime.block_on(check(&table, put("s-1", None, token("a", 1), None), true));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use model::position::{Partition, Position};
 use model::source::{Assignee, Kept, ViewProgress};
 use tokio::runtime::{Handle, Runtime};
 
-use super::table::{Change, LeaseTable, Row, apply};
+use super::table::{Change, Content, LeaseTable, Row, apply};
 use super::*;
 use crate::kinesis::{Shared, position};
 use crate::redis::testing::until;
@@ -192,11 +192,16 @@ impl LeaseTable for Memory {
         true
     }
 
-    fn read(&self) -> BoxFuture<'_, Result<BTreeMap<String, Row>, Failure>> {
-        std::future::ready(Ok(self.rows.lock().unwrap().clone())).boxed()
+    fn read(&self) -> BoxFuture<'_, Result<Content, Failure>> {
+        let rows = self.rows.lock().unwrap().clone();
+        std::future::ready(Ok(Content { era: String::new(), rows })).boxed()
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Vec<bool>, Failure>> {
+    fn change<'a>(
+        &'a self,
+        _era: &'a str,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'a, Result<Vec<bool>, Failure>> {
         let mut rows = self.rows.lock().unwrap();
         let met = changes.into_iter().map(|change| apply(&mut rows, change)).collect();
         std::future::ready(Ok(met)).boxed()
@@ -220,7 +225,7 @@ impl LeaseTable for Line {
         self.table.is_shared()
     }
 
-    fn read(&self) -> BoxFuture<'_, Result<BTreeMap<String, Row>, Failure>> {
+    fn read(&self) -> BoxFuture<'_, Result<Content, Failure>> {
         async move {
             self.pass().await;
             self.table.read().await
@@ -228,10 +233,10 @@ impl LeaseTable for Line {
         .boxed()
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Vec<bool>, Failure>> {
+    fn change<'a>(&'a self, era: &'a str, changes: Vec<Change>) -> BoxFuture<'a, Result<Vec<bool>, Failure>> {
         async move {
             self.pass().await;
-            self.table.change(changes).await
+            self.table.change(era, changes).await
         }
         .boxed()
     }

@@ -52,6 +52,8 @@ struct State {
     filed: HashSet<Lane>,
     /// How often rows were found to be lost.
     era: u64,
+    /// Whether something was found to be lost that the file does not say yet.
+    unfiled: bool,
     /// Losses of which the hook has not heard.
     untold: BTreeMap<Lane, Option<Position>>,
     hook: Option<Arc<LossHook>>,
@@ -116,7 +118,7 @@ impl Notes {
     }
 
     /// Takes in what a look at Redis has shown: the store's name, and all of [`Notes::marks`]. Fails if this is another
-    /// store; losses are noted, and count from now on.
+    /// store; losses are noted, and count from now on. Blocks on the disk if there are any.
     pub(super) fn examine(&self, store: Option<&str>, marks: &[FoundMark]) -> Result<(), Failure> {
         {
             let mut state = self.lock();
@@ -126,6 +128,7 @@ impl Notes {
                 state.contents = Contents::default();
                 state.filed.clear();
                 state.untold.clear();
+                state.unfiled = false;
                 state.replaced = None;
             }
             let replaced = match (&state.contents.store, store) {
@@ -148,7 +151,8 @@ impl Notes {
         for mark in marks.iter().filter(|mark| mark.found < mark.acknowledged) {
             self.lose(&mark.key, mark.found);
         }
-        Ok(())
+        // Before anything is written again: a mark that is higher than what was lost would hide it from the next life.
+        if self.lock().unfiled { self.flush() } else { Ok(()) }
     }
 
     /// Redis holds only what is at or below this mark: everything above is lost.
@@ -181,6 +185,7 @@ impl Notes {
             }
             state.contents.lost.insert(lane.clone(), to);
             state.untold.insert(lane, to);
+            state.unfiled = true;
         }
         state.dirty = true;
         self.wakes.notify_all();
@@ -249,12 +254,14 @@ impl Notes {
     /// on the disk when a view's partition is seen for the first time.
     ///
     /// Fails if rows of anything were lost since `era`, in which the batch was taken: it may be from before its source went
-    /// back, and then says nothing of the rows in front of it.
+    /// back, and then says nothing of the rows in front of it. Does nothing if the batch `is_abandoned` for the same reason:
+    /// whoever goes back, or rewinds, first gives up what is on its way.
     pub(super) fn acknowledge(
         &self,
         batch: &FeatureBatch,
         marks: &[(String, u64)],
         era: u64,
+        is_abandoned: impl Fn() -> bool,
     ) -> Result<(), Failure> {
         let lane = Lane { view: batch.view.name.clone(), partition: batch.partition.clone() };
         let first = batch.covers.first;
@@ -264,6 +271,9 @@ impl Notes {
             let state = &mut *guard;
             if state.era != era {
                 return Err(self.refusal(&lane));
+            }
+            if is_abandoned() {
+                return Ok(());
             }
             // After a rewind the last position is no place to go back to.
             let last =
@@ -298,7 +308,9 @@ impl Notes {
         if state.era != era {
             return Err(self.refusal(&lane));
         }
-        self.ledger.advance(&lane.view, &lane.partition, &batch.covers.through);
+        if !is_abandoned() {
+            self.ledger.advance(&lane.view, &lane.partition, &batch.covers.through);
+        }
         Ok(())
     }
 
@@ -395,6 +407,7 @@ impl Notes {
     /// Writes the file.
     fn flush(&self) -> Result<(), Failure> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let unfiled;
         let contents = {
             let mut state = self.lock();
             if !state.dirty || state.replaced.is_some() {
@@ -402,13 +415,17 @@ impl Notes {
             }
             follow_rewinds(&mut state.contents, &*self.ledger)?;
             state.dirty = false;
+            unfiled = std::mem::take(&mut state.unfiled);
             state.contents.condensed()
         };
         let written = file::write(&self.path, &contents);
         let mut state = self.lock();
         match &written {
             Ok(()) => state.filed = contents.reached.into_keys().collect(),
-            Err(_) => state.dirty = true,
+            Err(_) => {
+                state.dirty = true;
+                state.unfiled |= unfiled;
+            }
         }
         written
     }

@@ -49,13 +49,18 @@ fn covering(first: u64, through: u64) -> FeatureBatch {
 
 fn note(notes: &Notes, first: u64, through: u64, mark: u64) {
     let era = notes.check("counts", &Partition::new("0")).unwrap();
-    notes.acknowledge(&covering(first, through), &[("mark".into(), mark)], era).unwrap();
+    notes.acknowledge(&covering(first, through), &[("mark".into(), mark)], era, || false).unwrap();
 }
 
 fn lost(notes: &Notes) -> Vec<(String, Option<u64>)> {
     let state = notes.lock();
     let lost = state.contents.lost.iter();
     lost.map(|(lane, to)| (lane.partition.to_string(), to.map(|to| to.as_u64().unwrap()))).collect()
+}
+
+fn reached(notes: &Notes) -> Option<u64> {
+    let state = notes.lock();
+    state.contents.reached.values().next().map(|reached| reached.through.as_u64().unwrap())
 }
 
 fn loss(to: Option<u64>) -> Loss {
@@ -75,7 +80,7 @@ fn a_loss_goes_back_to_the_batch_before() {
     assert_eq!(lost(&notes), []);
     notes.lose("mark", 3);
     assert_eq!(lost(&notes), [("0".into(), Some(39))]);
-    assert!(notes.acknowledge(&covering(60, 69), &[("mark".into(), 6)], 0).is_err());
+    assert!(notes.acknowledge(&covering(60, 69), &[("mark".into(), 6)], 0, || false).is_err());
     // It gets worse before anybody has done anything: what was accepted meanwhile is not enough.
     notes.lose("mark", 1);
     assert_eq!(lost(&notes), [("0".into(), Some(19))]);
@@ -85,10 +90,30 @@ fn a_loss_goes_back_to_the_batch_before() {
     notes.accept(&[loss(Some(19))]);
     notes.check("counts", &Partition::new("0")).unwrap();
     // A batch that was on its way all the time: its source has gone back behind what lies in front of it.
-    notes.acknowledge(&covering(60, 69), &[("mark".into(), 6)], 0).unwrap_err();
+    notes.acknowledge(&covering(60, 69), &[("mark".into(), 6)], 0, || false).unwrap_err();
+    assert_eq!(notes.marks(), [("mark".to_owned(), 1)]);
+    assert_eq!(reached(&notes), Some(19), "it counts for nothing");
     note(&notes, 20, 29, 7);
     notes.lose("mark", 0);
     assert_eq!(lost(&notes), [("0".into(), None)], "the first batch had nothing before it");
+}
+
+/// On a cluster a batch stands before the marks of all masters.
+#[test]
+fn of_losses_at_two_masters_the_greater_counts() {
+    for first in ["a", "b"] {
+        let rig = Rig::new();
+        let (notes, _ledger) = rig.open();
+        for number in 1..=5 {
+            let batch = covering(number * 10, number * 10 + 9);
+            let marks = ["a", "b"].map(|key| (key.to_owned(), number));
+            notes.acknowledge(&batch, &marks, 0, || false).unwrap();
+        }
+        let second = if first == "a" { "b" } else { "a" };
+        notes.lose(first, 1);
+        notes.lose(second, 3);
+        assert_eq!((lost(&notes), reached(&notes)), (vec![("0".into(), Some(19))], Some(19)));
+    }
 }
 
 #[test]
@@ -142,6 +167,64 @@ fn another_store_is_told_from_the_right_one() {
     std::fs::remove_file(&notes.path).unwrap();
     notes.examine(Some("c"), &[]).unwrap();
     assert_eq!((lost(&notes), notes.store()), (Vec::new(), Some("c".to_owned())));
+}
+
+#[test]
+fn a_loss_stands_in_the_file_before_anything_is_written_again() {
+    let rig = Rig::new();
+    let found = |found| [FoundMark { key: "mark".into(), acknowledged: 5, found }];
+    for is_found_by_writing in [false, true] {
+        let (notes, ledger) = rig.open();
+        notes.examine(Some("a"), &[]).unwrap();
+        for number in 1..=5 {
+            note(&notes, number * 10, number * 10 + 9, number);
+        }
+        notes.flush().unwrap();
+        // The disk is full: nobody may go on.
+        let beside = notes.path.with_extension("json.new");
+        std::fs::create_dir(&beside).unwrap();
+        let marks = if is_found_by_writing {
+            notes.lose("mark", 3);
+            Vec::new()
+        } else {
+            found(3).to_vec()
+        };
+        notes.examine(Some("a"), &marks).unwrap_err();
+        notes.examine(Some("a"), &[]).unwrap_err();
+        std::fs::remove_dir(&beside).unwrap();
+        notes.examine(Some("a"), &[]).unwrap();
+        // As after a crash: a higher mark may stand in Redis by now.
+        drop((notes, ledger));
+        let (notes, _ledger) = rig.open();
+        assert_eq!(lost(&notes), [("0".into(), Some(39))]);
+        notes.accept(&[loss(Some(39))]);
+        notes.flush().unwrap();
+    }
+}
+
+#[test]
+fn a_partition_is_in_the_file_before_its_first_position_counts() {
+    let rig = Rig::new();
+    let (notes, ledger) = rig.open();
+    note(&notes, 10, 19, 7);
+    // As after a crash: nothing else has written the file.
+    drop((notes, ledger));
+    let (notes, _ledger) = rig.open();
+    assert_eq!((reached(&notes), notes.marks()), (Some(19), vec![("mark".to_owned(), 7)]));
+}
+
+#[test]
+fn a_batch_that_nobody_waits_for_moves_no_position() {
+    let rig = Rig::new();
+    let (notes, ledger) = rig.open();
+    note(&notes, 10, 19, 1);
+    notes.acknowledge(&covering(20, 29), &[("mark".into(), 2)], 0, || true).unwrap();
+    // Given up while the file was written.
+    let asked = std::cell::Cell::new(0);
+    let is_abandoned = || asked.replace(asked.get() + 1) > 0;
+    notes.acknowledge(&covering(20, 29), &[("mark".into(), 3)], 0, is_abandoned).unwrap();
+    block(&ledger);
+    assert_eq!(ledger.durable("counts", &Partition::new("0")), Some(Position::from_u64(19)));
 }
 
 fn block(ledger: &Arc<EmbeddedStore>) {

@@ -9,8 +9,8 @@
 --       then the features' fields, then the rows to be told of (from 1, ascending),
 --       then of each row: version, time, deadline (where rows have them), each feature
 -- Returns whether the caller's claim stands (1 or 0), and then of each row that was not taken or is to be told of: the
---       row, the outcome (0 late, 1 taken, 2 the same), and version and time that were held (if it is to be told, or the
---       claim stands).
+--       row, the outcome (0 late, 1 taken, 2 the same, 3 what is held is no version), and version and time that were held
+--       (if it is to be told, or the claim stands).
 
 local KEYS, ARGV, unpack = KEYS, ARGV, unpack
 local token, instance = ARGV[1], ARGV[2]
@@ -64,8 +64,7 @@ for row = 1, #KEYS - 3 do
       local next_second = a + b * 128 + c * 16384 + d * 2097152 + e * 268435456 - MORE_4 + 1
       is_later = least >= next_second
       if not is_later then
-        local high, low = unpack_number('>I4I4', ARGV[at + 1], 2)
-        is_later = micros(high, low) >= next_second * 1000000
+        is_later = time_of_version(unpack_number('>I4I4', ARGV[at + 1], 2)) >= next_second
       end
     end
   end

@@ -9,8 +9,11 @@ local call = redis.call
 
 -- Where the bytes of a version begin that follow its format and its event time.
 local BEHIND_TIME = 10
--- The highest bit of a version's first byte marks a deletion.
+-- The highest bit of a version's first byte marks a deletion; the others are its format.
 local DELETION = 128
+local FORMAT = 1
+-- No version has fewer bytes than one without partition and position.
+local LEAST_VERSION = 27
 -- More arguments at a time do not fit on Lua's stack.
 local MOST_ARGUMENTS = 4000
 -- For so many milliseconds at least a deletion keeps older rows away, by this server's clock: hosts' clocks may be far
@@ -36,7 +39,7 @@ local function varint(text, at)
   end
 end
 
--- Microseconds of a protobuf `Timestamp`, field by field.
+-- Seconds and microseconds of a protobuf `Timestamp`, field by field.
 local function time_of_any(text)
   local seconds, nanos, at = 0, 0, 1
   while at <= #text do
@@ -49,7 +52,7 @@ local function time_of_any(text)
       break
     end
   end
-  return seconds * 1000000 + (nanos - nanos % 1000) / 1000
+  return seconds, (nanos - nanos % 1000) / 1000
 end
 
 -- The same, without loops for what is nearly always there: seconds between 1978 and 3058, which take five bytes, and
@@ -58,7 +61,7 @@ local function time_of(text)
   local tag, a, b, c, d, e, next_tag, f, g, h, i, j = byte(text, 1, 12)
   if tag == 8 and e and e < 128 and a > 127 and b > 127 and c > 127 and d > 127 then
     local seconds = a + b * 128 + c * 16384 + d * 2097152 + e * 268435456 - MORE_4
-    if not next_tag then return seconds * 1000000 end
+    if not next_tag then return seconds, 0 end
     if next_tag == 16 and i and f > 127 and g > 127 and h > 127 then
       local nanos
       if not j then
@@ -66,18 +69,24 @@ local function time_of(text)
       else
         nanos = f + g * 128 + h * 16384 + i * 2097152 + j * 268435456 - MORE_4
       end
-      if #text < 13 then return seconds * 1000000 + (nanos - nanos % 1000) / 1000 end
+      if #text < 13 then return seconds, (nanos - nanos % 1000) / 1000 end
     end
   end
   return time_of_any(text)
 end
 
--- Microseconds from the two halves of a version's event time, whose sign bit is turned round.
-local function micros(high, low)
-  return (high - 2147483648) * 4294967296 + low
+-- Seconds and microseconds of a version, from the two halves of its event time, whose sign bit is turned round. Exact for
+-- all times, where microseconds in one number are not from 2255 on: 2^32 of them are 4294 seconds and 967296 microseconds,
+-- and nothing here reaches 2^53.
+local function time_of_version(high, low)
+  local signed = high - 2147483648
+  local rest = signed * 967296 + low
+  local micros = rest % 1000000
+  return signed * 4294 + (rest - micros) / 1000000, micros
 end
 
-local LATE, TAKEN, SAME = 0, 1, 2
+-- Damaged is what holds something that is no version of ours: nobody can say what is newer.
+local LATE, TAKEN, SAME, DAMAGED = 0, 1, 2, 3
 
 -- Compares two of our versions, behind their event times.
 local function compare_rest(new, held)
@@ -91,22 +100,30 @@ local function compare_rest(new, held)
   end
 end
 
+-- Compares a version with a row of Feast's, which is the oldest of its time.
+local function compare_with_time(high, low, seconds, micros)
+  local new_seconds, new_micros = time_of_version(high, low)
+  if new_seconds ~= seconds then return new_seconds > seconds and TAKEN or LATE end
+  return new_micros >= micros and TAKEN or LATE
+end
+
 -- Compares a version with what a hash holds: our version and Feast's time, either of which may be missing.
 local function decide(new, held, time)
   local new_high, new_low = unpack_number('>I4I4', new, 2)
-  if not held then
-    -- Feast's row is the oldest of its time.
-    return micros(new_high, new_low) >= time_of(time) and TAKEN or LATE
-  end
+  if not held then return compare_with_time(new_high, new_low, time_of(time)) end
+  local head = byte(held)
+  if #held < LEAST_VERSION or head % DELETION ~= FORMAT then return DAMAGED end
   local high, low = unpack_number('>I4I4', held, 2)
-  local deleted = byte(held) >= DELETION
+  local deleted = head >= DELETION
   -- Without its time, a row was deleted by Feast; a deletion of ours has none.
   if not time and not deleted then return TAKEN end
   if time then
-    local ours, theirs = micros(high, low), time_of(time)
-    if ours ~= theirs and not (deleted and theirs < ours) then
+    local our_seconds, our_micros = time_of_version(high, low)
+    local seconds, micros = time_of(time)
+    local is_other = seconds ~= our_seconds or micros ~= our_micros
+    if is_other and not (deleted and (seconds < our_seconds or seconds == our_seconds and micros < our_micros)) then
       -- Feast has written since.
-      return micros(new_high, new_low) >= theirs and TAKEN or LATE
+      return compare_with_time(new_high, new_low, seconds, micros)
     end
   end
   if new_high ~= high then return new_high > high and TAKEN or LATE end

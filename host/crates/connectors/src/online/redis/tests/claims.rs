@@ -287,3 +287,78 @@ fn a_deleted_entity_comes_back_and_stays() {
     assert_eq!(left(), -1);
     assert_eq!(host.get(&rig.view, 1), Some((3, 9)));
 }
+
+/// The time that a hash holds says nothing of a deletion: where there were any, versions are looked at.
+#[test]
+fn a_deletion_is_not_hidden_by_what_feast_writes_behind_it() {
+    let Some(rig) = Rig::start("a_deletion_is_not_hidden_by_what_feast_writes", 2) else { return };
+    let second = |second: i64| second * 1_000_000;
+    let row = |at: i64| [TestRow::new(1, second(1_700_000_000 + at), u64::try_from(at).unwrap(), at)];
+    let feast_writes = |at: u8| {
+        let keys: Vec<Vec<u8>> = rig.server.ask(&["KEYS", "*u1default"]);
+        // Seconds from 1700000000 on: the first byte of five counts single ones.
+        let time = [8u8, 0x80 + at, 0xe2, 0xcf, 0xaa, 0x06];
+        redis::cmd("HSET")
+            .arg(&keys[0])
+            .arg("_ts:counts")
+            .arg(&time[..])
+            .exec(&mut rig.server.client())
+            .unwrap();
+    };
+    let delete = |at: i64| {
+        let version = model::position::RowVersion {
+            event_time: second(1_700_000_000 + at),
+            partition: Partition::new("0"),
+            position: Position::from_u64(0),
+            generation: 1,
+            row: 0,
+        };
+        let key = vec![vec![Value::String("u1".into())]];
+        block_on(rig.hosts[0].0.store.delete(&rig.view, &key, &version)).unwrap()
+    };
+    assert_eq!(rig.write(0, &row(10)).2, 0);
+    assert_eq!(delete(30), [true]);
+    feast_writes(20);
+    for host in [1, 0] {
+        assert_eq!(rig.write(host, &row(25)).2, 1, "host {host}");
+        assert_eq!(rig.hosts[host].0.get(&rig.view, 1), None);
+    }
+    assert_eq!(rig.write(1, &row(31)).2, 0);
+    feast_writes(40);
+    assert_eq!(rig.write(1, &row(35)).2, 1);
+    assert_eq!(rig.write(1, &row(45)).2, 0);
+    assert_eq!(rig.hosts[1].0.get(&rig.view, 1), Some((45, 45)));
+}
+
+/// Hosts take in a changed view one after the other.
+#[test]
+fn a_view_that_loses_its_ttl_while_another_host_still_has_it_keeps_its_rows() {
+    let Some(rig) = Rig::start("a_view_that_loses_its_ttl_while_another_host_still_has_it", 2) else {
+        return;
+    };
+    let mut limited = ViewRef::unwrap_or_clone(counts_view("counts"));
+    limited.ttl_micros = Some(1_000_000_000);
+    let limited = Arc::new(limited);
+    let row = |entity: u32, at: i64| {
+        let time = (1_700_000_000 + at) * 1_000_000;
+        [TestRow::new(entity, time, u64::try_from(at).unwrap(), at)]
+    };
+    let is_permanent = |entity: u32| {
+        let keys: Vec<Vec<u8>> = rig.server.ask(&["KEYS", &format!("*u{entity}default")]);
+        redis::cmd("PTTL").arg(&keys[0]).query::<i64>(&mut rig.server.client()).unwrap() == -1
+    };
+    let write = |host: usize, view: &ViewRef, row: &[TestRow]| {
+        assert_eq!(rig.hosts[host].0.write(batch(view, "0", 1, row)).unwrap(), NONE);
+    };
+    write(0, &rig.view, &row(0, 0));
+    for at in [10, 20] {
+        let entity = u32::try_from(at).unwrap();
+        write(1, &limited, &row(entity, at));
+        assert!(!is_permanent(entity));
+        // All fields are there, and the time is later by seconds.
+        write(0, &rig.view, &row(entity, at + 5));
+        assert!(is_permanent(entity));
+        write(1, &limited, &row(entity, at + 7));
+        assert!(is_permanent(entity), "one that lives shorter changes nothing");
+    }
+}

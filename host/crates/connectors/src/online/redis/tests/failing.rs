@@ -57,6 +57,34 @@ fn a_key_of_another_type_stops_the_view() {
 }
 
 #[test]
+fn a_version_that_is_damaged_stops_its_view_and_says_where_it_is() {
+    let Some(server) = Server::start("a_version_that_is_damaged_stops_its_view", &[]) else { return };
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let open =
+        |host: usize, name: &str| Host::open(directories[host].path(), &server.connection("cache"), name);
+    let (host, other, view) = (open(0, "host"), open(1, "other"), counts_view("counts"));
+    host.write(batch(&view, "0", 1, &rows(0..3))).unwrap();
+    let key: Vec<Vec<u8>> = server.ask(&["KEYS", "*u1default"]);
+    let set = |field: &str, bytes: &[u8]| {
+        redis::cmd("HSET").arg(&key[0]).arg(field).arg(bytes).exec(&mut server.client()).unwrap();
+    };
+    set("_mv:counts", b"?");
+    let failure = other.write(batch(&view, "1", 1, &rows(0..3))).unwrap_err();
+    assert_eq!(failure.disposition, Disposition::Stop);
+    for part in ["view `counts`", "`_mv:counts`", "u1default", "remove the key"] {
+        assert!(failure.to_string().contains(part), "{part} in {failure}");
+    }
+    other.write(batch(&counts_view("others"), "1", 1, &rows(0..3))).unwrap();
+    redis::cmd("DEL").arg(&key[0]).exec(&mut server.client()).unwrap();
+    assert_eq!(other.write(batch(&view, "1", 1, &rows(0..3))).unwrap(), NONE);
+    // A time that no reader takes holds nobody up: it is compared with as well as it can be, and replaced.
+    set("_ts:counts", b"\x10\x80\xc8\xaf\xa0\x25");
+    let twice = [TestRow::new(1, 20_000_000, 8, 8), TestRow::new(1, 20_000_000, 9, 9)];
+    assert_eq!(host.write(batch(&view, "1", 1, &twice)).unwrap(), NONE);
+    assert_eq!(host.get(&view, 1), Some((9, 9)));
+}
+
+#[test]
 fn a_server_that_comes_later_is_waited_for() {
     let Some(server) = Server::start("a_server_that_comes_later_is_waited_for", &[]) else { return };
     server.kill();

@@ -139,6 +139,25 @@ fn a_snapshot_that_is_older_is_found_out() {
     assert_eq!(rig.host.take_losses(), []);
 }
 
+/// Whatever is behind the address may change while a connection lives: each mark says what stood there before.
+#[test]
+fn a_mark_that_is_lower_is_found_out_on_a_connection_that_lives() {
+    let Some(server) = Server::start("a_mark_that_is_lower_is_found_out", &[]) else { return };
+    let rig = Rig::new(&server.connection("cache"));
+    for number in 0..5 {
+        rig.host.write(rig.batch("0", number)).unwrap();
+    }
+    let keys: Vec<String> = server.ask(&["KEYS", "millrace:default:mark:host:*"]);
+    let mut marks = keys.iter().map(|key| (server.ask::<u64>(&["GET", key]), key));
+    let (mark, key) = marks.find(|(mark, _)| *mark >= 5).unwrap();
+    // Back to before the last two batches, each of which had one mark.
+    server.ask::<()>(&["SET", key, &(mark - 2).to_string()]);
+    rig.host.write(rig.batch("0", 5)).unwrap_err();
+    assert_eq!(rig.until_lost("0"), Some(29));
+    rig.repair(&[("0", 5)]);
+    rig.check(3, 53);
+}
+
 #[test]
 fn what_was_lost_is_found_after_a_restart_of_the_host_too() {
     let Some(server) = Server::start("what_was_lost_is_found_after_a_restart", &[]) else { return };
@@ -228,6 +247,31 @@ fn another_store_stops_everything_and_the_right_one_mends_it() {
     });
     server.ask::<()>(&["SET", "millrace:default:store", &name]);
     rig.host.write_at_last(&rig.batch("0", 1));
+}
+
+/// A unit that ends gives up what it has handed over, and others decide where its view goes on: what is written all the same
+/// must not move that.
+#[test]
+fn a_batch_that_was_given_up_moves_no_position() {
+    use futures_util::FutureExt;
+    let Some(server) = Server::start("a_batch_that_was_given_up_moves_no_position", &[]) else { return };
+    let rig = Rig::new(&server.connection("cache"));
+    rig.host.write(rig.batch("0", 0)).unwrap();
+    server.pause();
+    // More than are worked on at a time: some are under way, others wait.
+    let given_up: Vec<_> = (1..=30)
+        .map(|number| {
+            let mut write = rig.host.store.write(rig.batch("0", number));
+            assert!((&mut write).now_or_never().is_none());
+            write
+        })
+        .collect();
+    drop(given_up);
+    server.go_on();
+    // Goes the same way, behind them.
+    rig.host.write_at_last(&rig.batch("1", 0));
+    rig.host.checkpoint();
+    assert_eq!((rig.host.durable("counts", "0"), rig.host.durable("counts", "1")), (Some(9), Some(9)));
 }
 
 /// Two hosts go on and on while the server dies and comes back with older snapshots: each loss is found and read again,

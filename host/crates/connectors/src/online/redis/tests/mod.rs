@@ -2,6 +2,7 @@
 
 mod claims;
 mod cluster;
+mod decisions;
 mod failing;
 mod hosts;
 mod losses;

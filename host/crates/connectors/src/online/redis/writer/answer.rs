@@ -22,6 +22,8 @@ pub(super) enum Outcome {
     Taken,
     /// The very same is held.
     Same,
+    /// What is held is no version of ours, so nobody can say which is newer. It stays.
+    Damaged,
 }
 
 /// The answer of the script for many rows: whether the claim stands, and the rows that are told of.
@@ -50,20 +52,19 @@ fn told(row: usize, parts: &[Value]) -> Result<Told, RedisError> {
         0 => Outcome::Late,
         1 => Outcome::Taken,
         2 => Outcome::Same,
+        3 => Outcome::Damaged,
         _ => return Err(unexpected()),
     };
     let bytes = |index: usize| match parts.get(index) {
         Some(Value::BulkString(bytes)) => Some(&bytes[..]),
         _ => None,
     };
-    let held = version::held(bytes(1), bytes(2)).map_err(|malformed| io(&malformed.to_string()))?;
+    // What cannot be read was written by somebody else. The script has decided all the same; nothing is known of it here.
+    let held = version::held(bytes(1), bytes(2)).unwrap_or_default();
     Ok(Told { row, outcome, held })
 }
 
 fn unexpected() -> RedisError {
-    io("a script has answered something else than it does")
-}
-
-fn io(text: &str) -> RedisError {
-    std::io::Error::new(std::io::ErrorKind::InvalidData, text.to_owned()).into()
+    let text = "a script has answered something else than it does";
+    std::io::Error::new(std::io::ErrorKind::InvalidData, text).into()
 }

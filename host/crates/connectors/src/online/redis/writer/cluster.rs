@@ -3,6 +3,9 @@
 //!
 //! The marks prove the rows only if each row went to the master that got the mark. So when anything has changed between
 //! the first row and the last mark, all is sent again: rows that are there already are found to be the same.
+//!
+//! What rows of a view may hold is noted in its history before the first of them, as `batch.lua` does. On a cluster nobody
+//! asks for it; but rows may be moved to a single server, where a missing note would be taken for proof.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,6 +55,18 @@ pub(super) struct Cluster {
     sent: u64,
     /// The numbers that stand, by key.
     stand: HashMap<String, u64>,
+    /// What was noted of views, by the keys of their histories.
+    histories: HashMap<String, History>,
+}
+
+/// What rows of a view may hold, as it was noted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct History {
+    deletions: bool,
+    deadlines: bool,
+    /// What [`crate::redis::Nodes::changes`] said then. After a change the note may be gone, with rows still there that need
+    /// it, and is made again.
+    seen: Option<u64>,
 }
 
 impl Cluster {
@@ -66,6 +81,7 @@ impl Cluster {
             marks: Vec::new(),
             sent: 0,
             stand: HashMap::new(),
+            histories: HashMap::new(),
         }
     }
 
@@ -80,6 +96,10 @@ impl Cluster {
                     while works.len() < MOST_WORKS
                         && let Ok(job) = self.jobs.try_recv()
                     {
+                        if self.is_of_other_shape(&job) {
+                            // Rows of one shape are written before any of another.
+                            self.write(std::mem::take(&mut works));
+                        }
                         self.begin(job, &mut works);
                     }
                     self.write(works);
@@ -90,7 +110,18 @@ impl Cluster {
         }
     }
 
+    /// Whether its view is known, but not as the job says it is: units of a view that was saved anew change one by one.
+    fn is_of_other_shape(&self, job: &Job) -> bool {
+        let shape = job.view();
+        self.views
+            .get(&shape.name)
+            .is_some_and(|view| !Arc::ptr_eq(&view.shape, shape) && view.shape != *shape)
+    }
+
     fn begin(&mut self, job: Job, works: &mut Vec<Work>) {
+        if job.is_abandoned() {
+            return;
+        }
         let notes = &self.common.notes;
         let checked = notes.check_store().and_then(|()| match &job {
             Job::Write { batch, .. } => notes.check(&batch.view.name, &batch.partition),
@@ -104,7 +135,7 @@ impl Cluster {
         };
         if self.views.get(&shape.name).is_none_or(|view| view.shape != shape) {
             match View::new(&shape, &self.common.options, 0) {
-                // Works of the old shape are gone: they were written when they were taken.
+                // Works of the old shape are gone: they were written before this was taken.
                 Ok(view) => drop(self.views.insert(shape.name.clone(), view)),
                 Err(failure) => return job.fail(failure),
             }
@@ -128,7 +159,9 @@ impl Cluster {
                         true => Vec::new(),
                         false => self.marks.iter().map(|key| (key.clone(), self.sent)).collect(),
                     };
-                    work.failure = self.common.notes.acknowledge(batch, &marks, work.era).err();
+                    let noted =
+                        self.common.notes.acknowledge(batch, &marks, work.era, || work.is_abandoned());
+                    work.failure = noted.err();
                     if let Some(view) = self.views.get(&work.view.name) {
                         view.metrics.late.inc_by(work.late.len() as u64);
                     }
@@ -149,7 +182,8 @@ impl Cluster {
             self.look_if_changed()?;
             let begun = self.common.nodes.changes();
             for work in works.iter_mut() {
-                if let Err(failure) = self.write_rows(work) {
+                let noted = self.note_history(work, begun);
+                if let Err(failure) = noted.and_then(|()| self.write_rows(work)) {
                     if failure.disposition == Disposition::Stop {
                         // The others may be well.
                         work.failure = Some(failure);
@@ -169,6 +203,34 @@ impl Cluster {
         )))
     }
 
+    /// Notes what the rows of a work are the first to hold, before they are written.
+    fn note_history(&mut self, work: &Work, seen: u64) -> Result<(), Failure> {
+        let Some(view) = self.views.get(&work.view.name) else { return Ok(()) };
+        let known = self.histories.get(&view.history_key).copied().unwrap_or_default();
+        let needed = History {
+            deletions: known.deletions || work.is_deletion(),
+            deadlines: known.deadlines || view.lifetime.is_limited(),
+            seen: Some(seen),
+        };
+        if needed == known || !(needed.deletions || needed.deadlines) {
+            return Ok(());
+        }
+        let mut command = cmd("HSET");
+        command.arg(&view.history_key);
+        for (field, is_needed) in [("deletions", needed.deletions), ("deadlines", needed.deadlines)] {
+            if is_needed {
+                command.arg(field).arg("1");
+            }
+        }
+        let commands = vec![Keyed::new(view.history_key.as_bytes(), command)];
+        let nodes = Arc::clone(&self.common.nodes);
+        for answer in self.wait(async move { nodes.run(commands).await })?? {
+            answer.map_err(|failure| within(view, failure))?;
+        }
+        self.histories.insert(view.history_key.clone(), needed);
+        Ok(())
+    }
+
     fn write_rows(&self, work: &mut Work) -> Result<(), Failure> {
         let Some(view) = self.views.get(&work.view.name) else { return Ok(()) };
         let now = self.common.options.clock.now().0;
@@ -185,6 +247,10 @@ impl Cluster {
                     if !work.late.contains(row) {
                         work.note_late(*row);
                     }
+                    continue;
+                }
+                if told.outcome == Outcome::Damaged {
+                    work.note_damaged(*row);
                     continue;
                 }
                 view.metrics.compared.inc();
@@ -220,6 +286,8 @@ impl Cluster {
             let stands = self.stand.entry(key.clone()).or_default();
             if before < *stands {
                 self.common.notes.lose(key, before);
+                // Looking again sees to it that the file says so before anything else is written.
+                self.seen = None;
             }
             *stands = sent;
         }

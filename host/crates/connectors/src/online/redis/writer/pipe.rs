@@ -375,6 +375,7 @@ fn take_compared(
         view.lose_claim(Instant::now(), ASK_AGAIN);
     }
     let mut told = told.into_iter().peekable();
+    // Rows that were not written.
     let mut late = 0;
     for (place, row) in request.compared.iter().enumerate() {
         let found = told.next_if(|told| told.row == place);
@@ -387,6 +388,10 @@ fn take_compared(
                     view.known.learn(entity, request.number, &held, NOTHING_KNOWN);
                 }
                 work.note_late(*row);
+            }
+            Some(found) if found.outcome == Outcome::Damaged => {
+                late += 1;
+                work.note_damaged(*row);
             }
             found => {
                 if let Some(held) = found.as_ref().and_then(|found| found.held.as_ref()) {

@@ -96,6 +96,9 @@ impl Single {
     }
 
     fn begin(&mut self, job: Job) {
+        if job.is_abandoned() {
+            return;
+        }
         let notes = &self.common.notes;
         let checked = notes.check_store().and_then(|()| match &job {
             Job::Write { batch, .. } => notes.check(&batch.view.name, &batch.partition),
@@ -159,7 +162,8 @@ impl Single {
                 && let Content::Rows(batch) = &work.content
             {
                 let marks = (work.mark > 0).then(|| (self.mark_key.clone(), work.mark));
-                let noted = self.common.notes.acknowledge(batch, marks.as_slice(), work.era);
+                let noted =
+                    self.common.notes.acknowledge(batch, marks.as_slice(), work.era, || work.is_abandoned());
                 self.common.nodes.metrics().writes.inc();
                 work.failure = noted.err();
                 if let Some(view) = self.views.get(&work.view.name) {

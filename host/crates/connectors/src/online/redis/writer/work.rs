@@ -76,6 +76,14 @@ impl Job {
         }
     }
 
+    /// Whether nobody waits for it any more, see [`Work::is_abandoned`].
+    pub(super) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Write { reply, .. } => reply.is_closed(),
+            Self::Delete { reply, .. } => reply.is_closed(),
+        }
+    }
+
     /// Ends it with a failure.
     pub(in crate::online::redis) fn fail(self, failure: Failure) {
         match self {
@@ -182,11 +190,31 @@ impl Work {
         self.late.extend(self.collapsed.replaced_by(row));
     }
 
+    /// What Redis holds of the entity cannot be compared with: the view stops until somebody has looked.
+    pub(super) fn note_damaged(&mut self, row: u32) {
+        let (view, key) = (&self.view.name, self.keys.get(row as usize).escape_ascii());
+        self.failure.get_or_insert_with(|| {
+            Failure::stop(format!(
+                "write rows of view `{view}` to Redis: the field `_mv:{view}` of the key \"{key}\" is damaged, or from a newer \
+                 version of this program; remove the key there, and rewind the view if its row is to come back"
+            ))
+        });
+    }
+
     /// Redis held this when the row was taken: rows that it stands for may have been late.
     pub(super) fn note_replaced(&mut self, row: u32, is_late: impl Fn(&Version<'_>) -> bool) {
         let late: Vec<u32> =
             self.collapsed.replaced_by(row).filter(|replaced| is_late(&self.version(*replaced))).collect();
         self.late.extend(late);
+    }
+
+    /// Whether nobody waits for it any more: its source has gone back, or the view has ended. It may be done or not, but what
+    /// it has done moves no position, as others decide by now where the view goes on.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match &self.reply {
+            Reply::Rows(reply) => reply.is_closed(),
+            Reply::Deletion(reply, _) => reply.is_closed(),
+        }
     }
 
     /// Tells whoever asked.

@@ -13,6 +13,7 @@ use model::source::Assignee;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::super::{KafkaOutput, KafkaOutputOptions, Progress};
 use super::{LIMIT, Letters, Record, emission, options, read, wide};
@@ -160,6 +161,36 @@ fn a_second_host_of_the_same_id_fences_the_first_and_nothing_is_lost_or_repeated
 }
 
 #[test]
+fn an_open_transaction_of_somebody_else_hides_no_progress() {
+    let Some(rig) = Rig::new("hidden", true) else { return };
+    let output = rig.open();
+    let other: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &rig.options.connection.bootstrap_servers)
+        .set("transactional.id", format!("other-{}", rig.options.topic))
+        .create()
+        .unwrap();
+    other.init_transactions(LIMIT).unwrap();
+    other.begin_transaction().unwrap();
+    other
+        .send(BaseRecord::to("millrace-progress").key("[]").payload("{}"))
+        .map_err(|(error, _)| error)
+        .unwrap();
+    other.flush(LIMIT).unwrap();
+    rig.emit(&output, &batch("p-0", 0));
+    drop(output);
+    let aborting = std::thread::spawn(move || {
+        // Long enough for a reader that does not wait.
+        std::thread::park_timeout(Duration::from_secs(1));
+        other.abort_transaction(LIMIT).unwrap();
+    });
+    let output = rig.open();
+    assert_eq!(output.position("v", &Partition::new("p-0")), Some(Position::from_u64(9)));
+    rig.emit(&output, &emission("p-0", 0, 19, 0..20));
+    rig.check_once(20);
+    aborting.join().unwrap();
+}
+
+#[test]
 fn progress_in_the_group_moves_with_the_transaction() {
     let Some(rig) = Rig::new("grouped", true) else { return };
     let mut rig = rig;
@@ -221,7 +252,7 @@ fn a_topic_that_takes_little_has_its_larger_records_put_aside() {
     let mut all = rig.numbers().concat();
     all.sort_unstable();
     assert_eq!(all, (0..100).chain([101]).collect::<Vec<_>>());
-    assert_eq!(rig.letters.0.lock().unwrap().len(), 1);
+    assert_eq!(rig.letters.written().len(), 1);
 }
 
 #[test]
@@ -248,7 +279,7 @@ fn progress_that_was_aborted_does_not_count() {
             assert!(since.elapsed() < LIMIT);
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        assert_eq!(rig.letters.0.lock().unwrap().len(), 10);
+        assert_eq!(rig.letters.written().len(), 10);
         rig.emit(&output, &emission(partition.as_str(), 20, 29, 20..30));
         let mut all = rig.numbers().concat();
         all.sort_unstable();

@@ -11,6 +11,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::super::KafkaOutput;
+use super::super::transactions::Transactions;
 use super::{LIMIT, Letters, TOPIC, emission, options, read, wide};
 
 struct Rig {
@@ -105,8 +106,65 @@ fn too_large_a_record_is_put_aside_and_the_rest_is_committed() {
     rig.emit(&wide("p-0", 0, 0, 0..1, 2_000_000));
     rig.emit(&emission("p-0", 1, 1, 1..2));
     assert_eq!(rig.all(), [1]);
-    assert_eq!(rig.letters.0.lock().unwrap()[0].0, "record_too_large");
+    assert_eq!(rig.letters.written()[0].0, "record_too_large");
     assert_eq!(rig.position("p-0"), Some(1));
+}
+
+#[test]
+fn a_batch_that_cannot_be_queued_does_not_touch_those_before_it() {
+    let rig = Rig::new();
+    rig.emit(&emission("p-0", 0, 0, 0..1));
+    rig.mock.broker_round_trip_time(-1, Duration::from_millis(100)).unwrap();
+    rig.letters.fill(true);
+    let first = rig.output.emit(emission("p-0", 1, 9, 1..10));
+    let large = wide("p-0", 10, 10, 10..11, 2_000_000);
+    let failure = rig.wait(rig.output.emit(large.clone())).unwrap_err();
+    assert!(failure.to_string().contains("the disk is full"), "{failure}");
+    // Behind what failed nothing is taken; what was before it is committed, and told so.
+    rig.wait(rig.output.emit(emission("p-0", 11, 19, 11..20))).unwrap_err();
+    rig.wait(first).unwrap();
+    assert_eq!(rig.position("p-0"), Some(9));
+    rig.letters.fill(false);
+    rig.emit(&large);
+    rig.emit(&emission("p-0", 11, 19, 11..20));
+    assert_eq!(rig.all(), (0..10).chain(11..20).collect::<Vec<_>>());
+    assert_eq!(rig.letters.written().len(), 1);
+}
+
+#[test]
+fn a_rewind_waits_for_what_is_under_way() {
+    let rig = Rig::new();
+    rig.emit(&emission("p-0", 0, 4, 0..5));
+    rig.mock.broker_round_trip_time(-1, Duration::from_millis(100)).unwrap();
+    let waiting = rig.output.emit(emission("p-0", 5, 9, 5..10));
+    let (partition, to) = (Partition::new("p-0"), Some(Position::from_u64(2)));
+    let failure = rig.output.rewind("v", &partition, to, 1).unwrap_err();
+    assert_eq!(failure.disposition, Disposition::Retry, "{failure}");
+    rig.wait(waiting).unwrap();
+    assert_eq!(rig.position("p-0"), Some(9));
+    rig.output.rewind("v", &partition, to, 1).unwrap();
+    assert_eq!(rig.position("p-0"), Some(2));
+}
+
+#[test]
+fn nothing_is_left_of_a_batch_that_is_done() {
+    let rig = Rig::new();
+    let mut options = options(&rig.mock.bootstrap_servers(), [].into(), Arc::clone(&rig.letters));
+    options.exactly_once = true;
+    options.view = "w".into();
+    let watch = options.shared.watch(&options.connection);
+    let transactions = Transactions::start(options, watch).unwrap();
+    for batch in 0..5 {
+        let emission = emission("p-0", batch * 10, batch * 10 + 9, batch * 10..batch * 10 + 10);
+        rig.wait(transactions.emit(&emission)).unwrap();
+    }
+    // Each batch points to its lane.
+    let lane = transactions.shared.lanes.of(&Partition::new("p-0"));
+    let since = Instant::now();
+    while Arc::strong_count(&lane) > 2 {
+        assert!(since.elapsed() < LIMIT, "{} are left", Arc::strong_count(&lane) - 2);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }
 
 #[test]

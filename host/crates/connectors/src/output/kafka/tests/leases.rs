@@ -145,3 +145,15 @@ fn leases_keep_how_far_the_topic_is() {
 fn with_transactions_leases_say_who_may_emit() {
     check(true);
 }
+
+#[test]
+fn a_transaction_is_not_committed_once_its_shard_is_lost() {
+    let rig = Rig::new(true);
+    rig.emit(0, 9);
+    rig.mock.broker_round_trip_time(-1, Duration::from_millis(200)).unwrap();
+    let emitting = rig.output.emit(emission(SHARD, 10, 19, 10..20));
+    rig.leases.leave();
+    let timed = async { tokio::time::timeout(LIMIT, emitting).await };
+    let failure = rig.runtime.block_on(timed).expect("the stream answers").unwrap_err();
+    assert_eq!(failure.disposition, Disposition::Retry, "{failure}");
+}

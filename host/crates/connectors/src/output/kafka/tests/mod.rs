@@ -6,19 +6,13 @@ mod exactly;
 mod failing;
 mod leases;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use model::batch::{Applied, FeatureBatch};
-use model::dead_letter::{DeadLetter, DeadLetters};
 use model::error::Failure;
-use model::output::{Emission, OutputOptions, RecordVersion};
-use model::position::{Covers, Partition, Position, PositionColumn};
-use model::schema::{DataType, Field, arrow_schema};
-use model::view::{Digest, Generation, ViewShape};
+use model::output::Emission;
+use model::position::Partition;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::mocking::MockCluster;
@@ -29,69 +23,16 @@ use super::options::{KafkaOutputOptions, Progress};
 use super::session::Session;
 use super::stream::Stream;
 use crate::kafka::{Connection, Shared};
-use crate::output::keeper::Keeper;
+use crate::output::testing::{self, Kept, LIMIT, Letters, Memory};
 
-/// Patience of a test that waits for another thread.
-const LIMIT: Duration = Duration::from_secs(30);
 pub(super) const TOPIC: &str = "features";
-
-/// Keeps positions in memory.
-#[derive(Default)]
-pub(super) struct Memory {
-    positions: Mutex<HashMap<Partition, Position>>,
-    lost: AtomicBool,
-}
-
-impl Memory {
-    pub(super) fn lose(&self, lost: bool) {
-        self.lost.store(lost, Ordering::SeqCst);
-    }
-}
-
-/// Shares a [`Memory`] with the test.
-struct Kept(Arc<Memory>);
-
-impl Keeper for Kept {
-    fn holds(&self, _partition: &Partition) -> bool {
-        !self.0.lost.load(Ordering::SeqCst)
-    }
-
-    fn position(&self, partition: &Partition) -> Option<Position> {
-        self.0.positions.lock().unwrap().get(partition).copied()
-    }
-
-    fn emitted(&self, partition: &Partition, through: Position) {
-        self.0.positions.lock().unwrap().insert(partition.clone(), through);
-    }
-
-    fn rewind(&self, partition: &Partition, to: Option<Position>, _epoch: u32) -> Result<(), Failure> {
-        let mut positions = self.0.positions.lock().unwrap();
-        positions.remove(partition);
-        positions.extend(to.map(|to| (partition.clone(), to)));
-        Ok(())
-    }
-}
-
-/// Remembers code, position and length of the payload.
-#[derive(Default)]
-pub(super) struct Letters(Mutex<Vec<(String, u64, usize)>>);
-
-impl DeadLetters for Letters {
-    fn write(&self, letters: &[DeadLetter<'_>]) -> Result<(), Failure> {
-        let known = letters
-            .iter()
-            .map(|letter| (letter.code.to_owned(), letter.position.as_u64().unwrap(), letter.payload.len()));
-        self.0.lock().unwrap().extend(known);
-        Ok(())
-    }
-}
 
 /// A stream to a mock cluster with one topic of two partitions.
 pub(super) struct Rig {
     pub(super) stream: Stream,
     pub(super) mock: MockCluster<'static, DefaultProducerContext>,
     pub(super) memory: Arc<Memory>,
-    letters: Arc<Letters>,
+    pub(super) letters: Arc<Letters>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -145,7 +86,7 @@ impl Rig {
     }
 
     pub(super) fn letters(&self) -> Vec<(String, u64, usize)> {
-        self.letters.0.lock().unwrap().clone()
+        self.letters.written()
     }
 }
 
@@ -242,32 +183,5 @@ pub(super) fn wide(
     width: usize,
 ) -> Emission {
     let rows: Vec<u64> = rows.collect();
-    let view = Arc::new(ViewShape {
-        project: "default".into(),
-        name: "v".into(),
-        source: "events".into(),
-        id: "0".repeat(32),
-        keys: vec![Field::required("id", DataType::String)],
-        features: vec![Field::nullable("f", DataType::String)],
-        ttl_micros: None,
-        online: true,
-    });
-    let ids: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.to_string())).collect::<StringArray>());
-    let features: ArrayRef = Arc::new(rows.iter().map(|_| Some("x".repeat(width))).collect::<StringArray>());
-    let mut positions = PositionColumn::new(8);
-    rows.iter().for_each(|row| positions.push_u64(*row));
-    let columns: Vec<Field> = view.columns().cloned().collect();
-    let batch = FeatureBatch {
-        rows: RecordBatch::try_new(arrow_schema(&columns), vec![ids, features]).unwrap(),
-        view,
-        event_times: vec![0; rows.len()],
-        partition: Partition::new(partition),
-        positions,
-        ordinals: Vec::new(),
-        generation: Generation { number: 1, digest: Digest([0xab; 32]) },
-        covers: Covers { first: Position::from_u64(first), through: Position::from_u64(through) },
-    };
-    let options =
-        OutputOptions { version: RecordVersion::V1, include_features: true, producer: "millrace".into() };
-    Emission { batch: Arc::new(batch), applied: Applied::default(), options: Arc::new(options), epoch: 0 }
+    testing::emission(partition, first..=through, &rows, width, |row| row.to_string())
 }

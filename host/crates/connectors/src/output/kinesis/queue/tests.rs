@@ -2,8 +2,8 @@
 
 use model::position::{Covers, Partition, Position};
 
-use super::super::lane::Lanes;
 use super::*;
+use crate::output::lane::Lanes;
 
 /// A queue whose clock stands where the test puts it.
 struct Rig {
@@ -153,7 +153,7 @@ fn what_was_given_up_is_dropped_and_keeps_no_key_busy() {
     let mut rig = Rig::new(true);
     rig.add(&["a", "a", "b", "b"]);
     let first = rig.take().unwrap();
-    rig.ticket.kill();
+    rig.ticket.fail();
     rig.queue.purge();
     rig.ticket = {
         let fresh = Rig::new(true);
@@ -174,7 +174,7 @@ fn check_given_up(outcome: Outcome) {
     let mut rig = Rig::new(true);
     rig.add(&["a", "a"]);
     let first = rig.take().unwrap();
-    rig.ticket.kill();
+    rig.ticket.fail();
     rig.queue.purge();
     rig.queue.settle(first, outcome, rig.now);
     rig.queue.purge();

@@ -2,12 +2,20 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::Instant;
 
+use model::error::Disposition;
 use model::output::OutputStream;
 use model::position::{Partition, Position};
 
+use super::super::queue::Outcome;
+use super::super::stream::emitter;
+use super::super::summary::Summary;
 use super::server::number;
-use super::{Rig, emission, keyed};
+use super::{Kept, Rig, Shared, Stream, emission, keyed, options};
+use crate::output::emitter::Slot;
 
 #[test]
 fn records_have_key_data_and_identity() {
@@ -149,4 +157,62 @@ fn after_a_rewind_rows_are_emitted_again() {
     rig.emit(emission("p", 0, 9, 100, 1)).unwrap();
     assert_eq!(rig.server.records().len(), 15);
     assert_eq!(rig.position("p"), Some(9));
+}
+
+#[test]
+fn a_rewind_waits_for_what_is_under_way() {
+    let rig = Rig::new();
+    rig.emit(emission("p", 0, 4, 100, 1)).unwrap();
+    rig.server.hold(true);
+    let waiting = rig.start(emission("p", 5, 9, 100, 1));
+    let stream = rig.stream.as_ref().unwrap();
+    let (partition, to) = (Partition::new("p"), Some(Position::from_u64(2)));
+    let failure = stream.rewind("v", &partition, to, 1).unwrap_err();
+    assert_eq!(failure.disposition, Disposition::Retry, "{failure}");
+    rig.server.hold(false);
+    rig.wait(waiting).unwrap();
+    assert_eq!(rig.position("p"), Some(9));
+    stream.rewind("v", &partition, to, 1).unwrap();
+    assert_eq!(rig.position("p"), Some(2));
+}
+
+/// Without a sender, so that nothing moves but what the test moves.
+#[test]
+fn who_waits_for_room_hears_of_what_is_given_up() {
+    let rig = Rig::closed(true);
+    let shared = Shared::for_tests(rig.runtime.handle().clone());
+    let name = Stream::Name("features".to_owned());
+    let options = options("http://127.0.0.1:1", name, shared, Arc::clone(&rig.letters), true);
+    let summary = Summary { max_record: 1 << 20, ignores_keys: false };
+    let emitter = emitter(options, Box::new(Kept(Arc::clone(&rig.memory))), Slot::Open(summary));
+    let queue = || emitter.carrier.queue();
+    let full = emitter.emit(emission("p", 0, 107, 1, 60_000));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut waiting = emitter.emit(emission("q", 0, 0, 1, 1));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(emitter.room.is_awaited());
+    // A few go out: there is some room, though too little to wake anybody.
+    for _ in 0..4 {
+        let taken = queue().take(Instant::now()).unwrap();
+        assert!(queue().settle(taken, Outcome::Answered(Vec::new()), Instant::now()).is_empty());
+    }
+    assert!(!emitter.carrier.has_room());
+    rig.letters.fill(true);
+    rig.wait(emitter.emit(emission("p", 108, 108, 1, 2 << 20))).unwrap_err();
+    rig.wait(full).unwrap_err();
+    assert_eq!(queue().len(), 0);
+    assert!(woken.0.load(Ordering::SeqCst), "there is room, and nobody else will say so");
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(queue().len(), 1);
+}
+
+/// Whether a task was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

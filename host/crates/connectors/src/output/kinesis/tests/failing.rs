@@ -1,6 +1,5 @@
 //! What was not taken, what only an operator can mend, and who is not there.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use model::error::Disposition;
@@ -162,14 +161,14 @@ fn nothing_is_emitted_for_a_partition_of_another_host() {
     rig.server.hold(true);
     let first = rig.start(emission("p", 0, 4, 100, 1));
     rig.server.wait(|state| state.requests.len() == 1);
-    rig.memory.lost.store(true, Ordering::SeqCst);
+    rig.memory.lose(true);
     let failure = rig.wait(first).unwrap_err();
     assert!(failure.to_string().contains("another host's"), "{failure}");
     rig.server.hold(false);
     assert!(rig.emit(emission("p", 5, 9, 100, 1)).is_err());
     assert_eq!(rig.position("p"), None);
     // It comes back, and begins where its keeper says.
-    rig.memory.lost.store(false, Ordering::SeqCst);
+    rig.memory.lose(false);
     rig.emit(emission("p", 0, 4, 100, 1)).unwrap();
     assert_eq!(rig.position("p"), Some(4));
 }

@@ -6,75 +6,19 @@ mod failing;
 mod real;
 mod server;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use model::batch::{Applied, FeatureBatch};
-use model::dead_letter::{DeadLetter, DeadLetters};
 use model::error::Failure;
 use model::online::{GenerationEntry, Ledger, Starts, ViewLedger};
-use model::output::{Emission, OutputOptions, OutputStream, RecordVersion};
-use model::position::{Covers, Partition, Position, PositionColumn};
-use model::schema::{DataType, Field, arrow_schema};
-use model::view::{Digest, Generation, ViewShape};
+use model::output::{Emission, OutputStream};
+use model::position::{Partition, Position};
 use tokio::runtime::Runtime;
 
 use super::options::{KinesisOutputOptions, Progress};
 use super::output::KinesisOutput;
 use crate::kinesis::{Connection, Shared, Stream};
-use crate::output::keeper::Keeper;
+use crate::output::testing::{self, Kept, LIMIT, Letters, Memory};
 use server::Server;
-
-/// Patience of a test that waits for another thread.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// Keeps positions in memory.
-#[derive(Default)]
-struct Memory {
-    positions: Mutex<HashMap<Partition, Position>>,
-    lost: AtomicBool,
-}
-
-/// Shares a [`Memory`] with the test.
-struct Kept(Arc<Memory>);
-
-impl Keeper for Kept {
-    fn holds(&self, _partition: &Partition) -> bool {
-        !self.0.lost.load(Ordering::SeqCst)
-    }
-
-    fn position(&self, partition: &Partition) -> Option<Position> {
-        self.0.positions.lock().unwrap().get(partition).copied()
-    }
-
-    fn emitted(&self, partition: &Partition, through: Position) {
-        self.0.positions.lock().unwrap().insert(partition.clone(), through);
-    }
-
-    fn rewind(&self, partition: &Partition, to: Option<Position>, _epoch: u32) -> Result<(), Failure> {
-        let mut positions = self.0.positions.lock().unwrap();
-        positions.remove(partition);
-        positions.extend(to.map(|to| (partition.clone(), to)));
-        Ok(())
-    }
-}
-
-/// Remembers code, position and length of the payload.
-#[derive(Default)]
-struct Letters(Mutex<Vec<(String, u64, usize)>>);
-
-impl DeadLetters for Letters {
-    fn write(&self, letters: &[DeadLetter<'_>]) -> Result<(), Failure> {
-        let known = letters
-            .iter()
-            .map(|letter| (letter.code.to_owned(), letter.position.as_u64().unwrap(), letter.payload.len()));
-        self.0.lock().unwrap().extend(known);
-        Ok(())
-    }
-}
 
 /// A ledger is not asked where a keeper is given.
 struct NoLedger;
@@ -179,7 +123,7 @@ impl Rig {
     }
 
     fn letters(&self) -> Vec<(String, u64, usize)> {
-        self.letters.0.lock().unwrap().clone()
+        self.letters.written()
     }
 }
 
@@ -221,32 +165,5 @@ fn keyed(
     entity: impl Fn(u64) -> String,
 ) -> Emission {
     let rows: Vec<u64> = (first..=through).collect();
-    let view = Arc::new(ViewShape {
-        project: "default".into(),
-        name: "v".into(),
-        source: "events".into(),
-        id: "0".repeat(32),
-        keys: vec![Field::required("id", DataType::String)],
-        features: vec![Field::nullable("f", DataType::String)],
-        ttl_micros: None,
-        online: true,
-    });
-    let ids: ArrayRef = Arc::new(rows.iter().map(|row| Some(entity(*row))).collect::<StringArray>());
-    let features: ArrayRef = Arc::new(rows.iter().map(|_| Some("x".repeat(width))).collect::<StringArray>());
-    let mut positions = PositionColumn::new(8);
-    rows.iter().for_each(|row| positions.push_u64(*row));
-    let columns: Vec<Field> = view.columns().cloned().collect();
-    let batch = FeatureBatch {
-        rows: RecordBatch::try_new(arrow_schema(&columns), vec![ids, features]).unwrap(),
-        view,
-        event_times: vec![0; rows.len()],
-        partition: Partition::new(partition),
-        positions,
-        ordinals: Vec::new(),
-        generation: Generation { number: 1, digest: Digest([0xab; 32]) },
-        covers: Covers { first: Position::from_u64(first), through: Position::from_u64(through) },
-    };
-    let options =
-        OutputOptions { version: RecordVersion::V1, include_features: true, producer: "millrace".into() };
-    Emission { batch: Arc::new(batch), applied: Applied::default(), options: Arc::new(options), epoch: 0 }
+    testing::emission(partition, first..=through, &rows, width, entity)
 }

@@ -87,7 +87,7 @@ fn sound(batch: &RawBatch, budget: BatchBudget, before: Option<Position>) -> Res
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(crate::kinesis::testing::cases(64))]
 
     #[test]
     fn each_event_comes_once(

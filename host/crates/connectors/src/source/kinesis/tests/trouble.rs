@@ -92,6 +92,19 @@ fn a_clock_that_is_ahead_does_no_harm() {
     assert_eq!(next_events(&mut reader)[0].1, "behind");
 }
 
+#[test]
+fn a_time_that_is_past_is_no_reason_to_leave_anything_out() {
+    let rig = Rig::new(&["s-0"]);
+    let last = rig.fake.put("s-0", "k", b"one");
+    rig.clock.set(DAWN * 1000 + 3_600_000_000);
+    rig.fake.refuse_iterators([coded("InvalidArgumentException")]);
+    let mut reader = rig.reader(&["s-0"], &[("s-0", position::from_time(DAWN * 1000))]);
+    let failure = next_failure(&mut reader);
+    assert_eq!(failure.disposition, Disposition::Retry);
+    assert!(failure.to_string().contains("InvalidArgumentException"), "{failure}");
+    assert_eq!(lines_until(&mut reader, "s-0", at(&last, 0)), ["s-0: one"]);
+}
+
 #[track_caller]
 fn check_told(trouble: fn() -> Trouble, expected: &str) {
     let rig = Rig::new(&["s-0"]);
