@@ -137,7 +137,7 @@ impl Files {
             };
             if !same {
                 return Err(Failure::stop(format!(
-                    "write output file `{}`: `{}` was moved, removed or replaced; put it back, or move both files away, and restart the host",
+                    "write output file `{}`: `{}` was moved, removed or replaced; put it back, or move both files away and restart the host",
                     self.path.display(),
                     path.display()
                 )));
@@ -145,7 +145,7 @@ impl Files {
         }
         match self.data.metadata() {
             Ok(metadata) if metadata.len() != self.length && !self.torn => Err(Failure::stop(format!(
-                "write output file `{}`: it has {} bytes where this host left {}; something else writes it",
+                "write output file `{}`: it has {} bytes where this host left {}; something else writes it: make it as long again",
                 self.path.display(),
                 metadata.len(),
                 self.length

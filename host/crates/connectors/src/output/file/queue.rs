@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::error::{Disposition, Failure};
+use model::error::Failure;
 use model::output::Emission;
 use model::position::Position;
 use tokio::sync::oneshot;
@@ -313,7 +313,19 @@ impl Queue {
         }
     }
 
-    /// A group was not written: it and all that waits fails.
+    /// The writer is gone: all that waits fails, and all that comes.
+    pub(super) fn ended(&self, failure: &Failure) {
+        {
+            let mut state = self.lock();
+            state.broken = Some(failure.to_string());
+            // Their callers are told that nobody answers any more.
+            state.rewinds.clear();
+        }
+        self.failed(Group::default(), failure);
+    }
+
+    /// A group was not written: it and all that waits fails. What only an operator can mend may be mended by the next
+    /// time.
     pub(super) fn failed(&self, group: Group, failure: &Failure) {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -331,14 +343,6 @@ impl Queue {
                 progress.failed_from =
                     Some(progress.failed_from.map_or(slot.first, |failed| failed.min(slot.first)));
             }
-        }
-        if failure.disposition == Disposition::Stop {
-            state.broken = Some(failure.to_string());
-            // Their callers are told that nobody answers any more.
-            state.rewinds.clear();
-            // Nobody can record it any more.
-            state.idle.clear();
-            state.idle_since = None;
         }
         drop(guard);
         for slot in slots {

@@ -115,10 +115,7 @@ struct End<'a>(&'a Queue);
 impl Drop for End<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.failed(
-                Group::default(),
-                &Failure::stop("write output records: the writer ended by a defect"),
-            );
+            self.0.ended(&Failure::stop("write output records: the writer ended by a defect"));
         }
     }
 }
