@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::install(&cli.global);
+    telemetry::install(&cli.global, matches!(cli.command, Command::Check(_) | Command::Doctor(_)));
     let running = matches!(cli.command, Command::Run(_));
     let result = match cli.command {
         Command::Run(args) => cmd::run::run(&args),

@@ -8,8 +8,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{ColorChoice, Global, LogFormat};
 
-/// Sets up logging and color for the process; called once.
-pub(crate) fn install(global: &Global) {
+/// Sets up logging and color for the process; called once. `reports`: the command says in its own words who does not answer.
+pub(crate) fn install(global: &Global, reports: bool) {
     let color = match global.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
@@ -27,7 +27,8 @@ pub(crate) fn install(global: &Global) {
     // The store, the compiler and the clients of AWS speak of themselves, the latter once for each attempt; that is for
     // whoever asks for more.
     let default = if global.verbose == 0 {
-        format!("{level},fjall=warn,lsm_tree=warn,aws_config=error")
+        let contacts = if reports { ",connectors::contact=off" } else { "" };
+        format!("{level},fjall=warn,lsm_tree=warn,aws_config=error{contacts}")
     } else {
         level.to_owned()
     };

@@ -177,7 +177,13 @@ fn judge(row: Option<&StoredRow>, ttl_micros: Option<i64>, now: i64) -> RowStatu
 fn unreadable(reads: &[ViewRead], failure: &Failure) -> Problem {
     let names: Vec<String> = reads.iter().map(|read| format!("`{}`", read.view.name)).collect();
     let (views, names) = (if names.len() == 1 { "view" } else { "views" }, names.join(", "));
-    tracing::warn!(views = names, %failure, "failed to read from the online store");
+    // Who reads goes on to read while a store is away, which is told once and stands in /readyz.
+    match failure.disposition {
+        Disposition::Retry => {
+            tracing::debug!(views = names, %failure, "failed to read from the online store")
+        }
+        Disposition::Stop => tracing::warn!(views = names, %failure, "failed to read from the online store"),
+    }
     let message = format!("failed to read {views} {names}: {failure}");
     match failure.disposition {
         Disposition::Retry => Problem::new(

@@ -173,7 +173,9 @@ pub fn words(error: &RedisError) -> String {
             error.detail().map_or(code.to_owned(), |detail| format!("{code} {detail}"))
         }
         ErrorKind::AuthenticationFailed => "AUTH was refused".to_owned(),
-        _ => error.to_string(),
+        _ if error.is_timeout() => "it does not answer in time".to_owned(),
+        // Of what is no Redis the client shows whole lines.
+        _ => error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use model::error::Failure;
+use model::error::{Disposition, Failure};
 use model::view::ViewRef;
 use redis::{ConnectionLike, RedisError, cmd};
 
@@ -38,6 +38,8 @@ pub(super) struct Single {
     /// The last connection: run id of its server, and its number there.
     last: Option<(String, i64)>,
     connections: u64,
+    /// What an idle look has said to be wrong, so that it is said once.
+    told: String,
 }
 
 impl Single {
@@ -55,6 +57,7 @@ impl Single {
             most_mark: 0,
             last: None,
             connections: 0,
+            told: String::new(),
         }
     }
 
@@ -241,8 +244,21 @@ impl Single {
                 }
             }
         };
-        if let Err(failure) = looked {
-            tracing::debug!(connection = common.options.connection.name, "failed to {failure}");
+        let connection = &common.options.connection.name;
+        match looked {
+            Ok(()) => self.told.clear(),
+            // That somebody is away is told by whoever asked.
+            Err(failure) if failure.disposition == Disposition::Retry => {
+                tracing::debug!(connection, "failed to {failure}");
+            }
+            // Nobody may write for long, and nobody else would hear of it meanwhile.
+            Err(failure) => {
+                let reason = failure.to_string();
+                if reason != self.told {
+                    tracing::error!(connection, "failed to {reason}");
+                    self.told = reason;
+                }
+            }
         }
     }
 
