@@ -2,6 +2,7 @@
 //!
 //! One owner, one thread: the loop in `reload.rs`. The first start is a change from nothing.
 
+mod saved;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,6 +133,7 @@ impl Running {
     pub(crate) fn follow(&mut self, project: &Project, first: bool) -> Pending {
         let mut pending = Pending::default();
         self.told.tell(&project.report.diagnostics, first);
+        let saved = self.saved();
         let mut target = project.report.over(&self.plan);
         self.keep_vanished(&mut target, &mut pending);
         self.note_broken(&project.report.broken);
@@ -172,7 +174,7 @@ impl Running {
                 ViewChange::Removed(_) => {}
             }
         }
-        self.note_saved();
+        self.resume(&saved, &changed);
         self.follow_components(&changed, &mut pending);
         drop(hold);
         self.plan.entities = target.entities;
@@ -367,7 +369,8 @@ impl Running {
     fn start(&mut self, view: &ViewPlan, first: bool, pending: &mut Pending) {
         let name = view.name().to_owned();
         self.plan.views.insert(name.clone(), view.clone());
-        self.views.entry(name).or_default();
+        let known = self.views.entry(name).or_default();
+        known.file = known.file.or_else(|| Stamp::of(view.file()));
         if self.parts.health.phase() == Phase::Draining {
             // The host was told to stop during a long start.
             return;
@@ -496,22 +499,6 @@ impl Running {
         self.outputs.open(&self.parts, view, source, open).map_err(|failure| unmet(view, failure))
     }
 
-    /// Whoever saves the file of a view, changed or not, says that what stopped it is mended: a paused view goes on, and
-    /// what was refused is tried again.
-    fn note_saved(&mut self) {
-        for view in self.plan.views.values() {
-            let Some(known) = self.views.get_mut(view.name()) else { continue };
-            let stamp = Stamp::of(view.file());
-            let before = std::mem::replace(&mut known.file, stamp);
-            if before.is_some() && stamp.is_some() && before != stamp {
-                known.refused = None;
-                if known.admitted.is_some() {
-                    resume(&self.parts, view.name());
-                }
-            }
-        }
-    }
-
     /// Takes up components that were replaced, and views that wait for theirs.
     fn follow_components(&mut self, done: &BTreeSet<String>, pending: &mut Pending) {
         let views: Vec<ViewPlan> =
@@ -546,7 +533,7 @@ impl Running {
             // The same bytes were saved again.
             Ok(admitted) if Some(admitted.digest) == before => {
                 self.admitted(view.name(), admitted);
-                resume(&self.parts, view.name());
+                saved::resume(&self.parts, view.name());
             }
             Ok(admitted) => {
                 if let Err(refusal) = self.swap(view, admitted) {
@@ -566,15 +553,6 @@ impl Running {
 
     fn is_started(&self, name: &str) -> bool {
         self.views.get(name).is_some_and(|view| view.admitted.is_some())
-    }
-}
-
-/// Lets a paused view go on as it is.
-fn resume(parts: &Parts, view: &str) {
-    match parts.flow.resume_view(view) {
-        Ok(true) => tracing::info!(view, "its file was saved: the view goes on"),
-        Ok(false) => {}
-        Err(failure) => tracing::warn!(view, "failed to {failure}"),
     }
 }
 
