@@ -17,7 +17,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::reader::KafkaReader;
-use crate::kafka::{Connection, Shared, SourceMetrics, Watch, topic_and_number};
+use crate::kafka::{Connection, Shared, SourceMetrics, Watch, error, topic_and_number};
 use crate::source::OutOfRange;
 
 /// Bytes of records that a reader's client holds before they are taken. Less, and it may not have the next ones when
@@ -263,7 +263,14 @@ impl Core {
         questions.asked = Instant::now();
         // Errors that explain the answer are waiting.
         while questions.client.poll(Duration::ZERO).is_some() {}
-        answer.map_err(|error| self.watch.failure(doing, &error))
+        answer.map_err(|error| match error::code(&error) {
+            // A partition that was just added is not known to all brokers, nor to this client, at the same moment.
+            Some(code) if error::is_unknown_topic(code) => Failure::retry(format!(
+                "{doing} through connection `{}`: its brokers do not know it, or not yet",
+                self.connection.name
+            )),
+            _ => self.watch.failure(doing, &error),
+        })
     }
 
     /// Drops the client for questions if nobody asks any more.
