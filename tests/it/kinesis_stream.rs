@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::kafka::name;
@@ -244,6 +245,8 @@ fn a_stream_that_was_made_anew_is_read_only_when_somebody_says_from_where() {
     job.emitted(&host, &mut tail, &events);
     assert!(host.stop().success());
     job.client.delete(&job.source);
+    // Sequence numbers tell shards of the same name apart by the second in which they were made, no closer.
+    std::thread::sleep(Duration::from_secs(2));
     job.client.create(&job.source, 2);
     events.extend(job.put(10..20));
     let host = Host::start(&job.workspace);
