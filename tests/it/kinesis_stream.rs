@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::kafka::name;
 use tests::kinesis::{self, Fault, Make, Record};
-use tests::{Host, Workspace, checkout, eventually};
+use tests::{Host, Workspace, checkout, eventually, pass};
 
 use crate::kinesis_job::{Job, Shape, Tail};
 use crate::support::{VIEW, assigned, dead_letters, impression, python, vectors};
@@ -169,7 +169,7 @@ fn a_view_begins_where_its_source_says() {
     assert_eq!(began(|_| "start: latest".to_owned()), behind);
     let now = || {
         // Records and this time are told in milliseconds by one clock: the next one is behind them.
-        std::thread::park_timeout(std::time::Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
         let output = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.%6NZ"]).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
@@ -246,7 +246,7 @@ fn a_stream_that_was_made_anew_is_read_only_when_somebody_says_from_where() {
     assert!(host.stop().success());
     job.client.delete(&job.source);
     // Sequence numbers tell shards of the same name apart by the second in which they were made, no closer.
-    std::thread::sleep(Duration::from_secs(2));
+    pass(Duration::from_secs(2));
     job.client.create(&job.source, 2);
     events.extend(job.put(10..20));
     let host = Host::start(&job.workspace);
